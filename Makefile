@@ -1,0 +1,34 @@
+# make claims: every claim on the embedded reference model, with reports.   make test: the suite's own tests, then the claims.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: claims test lint bench docs mutants
+
+claims: .venv/installed
+	$(BIN)/pytest claims/
+
+test: .venv/installed lint
+	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/
+	$(BIN)/pytest claims/
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.bench
+
+# docs/CLAIMS.md from a run on the reference model; docs/MUTANTS.md from one on every broken copy of it (half an hour).
+docs: .venv/installed
+	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu
+	mkdir -p reports/baselines
+	cp reports/claims.json reports/baselines/planted.json
+	$(BIN)/python -m docs.claims_table
+
+mutants: .venv/installed
+	$(BIN)/python -m benchmarks.mutants
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

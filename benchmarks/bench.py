@@ -1,0 +1,148 @@
+"""The same interventions by the fast instruments and by plain hook loops, in one process: ratio, agreement, work.
+
+Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--only paths minimality ...]. The model is a randomly
+initialised one of GPT-2 small's shape with its full vocabulary; prompts are random tokens of 15 to 21, laid out like
+the published templates. A loop is timed on a sample of its passes and scaled, since all its passes cost the same; both
+sides use the same cached runs. FLOPs are counted by torch.utils.flop_counter: matrix products alone.
+RESULTS.md holds what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import scaling
+from benchmarks.work import PARTS, Case, Work, make_case
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One piece of work, both ways. Seconds, FLOPs, and the largest difference in logit difference."""
+
+    name: str
+    passes: int
+    fast_s: float
+    loop_s: float
+    fast_flops: int
+    loop_flops: int
+    difference: float
+
+
+def timed(function: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    """What the function returns, and the seconds it took."""
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def measure(work: Work, pass_flops: int) -> Timing:
+    """Time the instrument whole, and each of the work's sampled loop passes; compare what they return."""
+    with FlopCounterMode(display=False) as counter:
+        table, fast_s = timed(work.fast)
+    differences, seconds = [], []
+    for pick, loop in work.samples:
+        value, taken = timed(loop)
+        differences.append(float((pick(table) - value).abs().max()))
+        seconds.append(taken)
+    per_item = median(seconds)
+    return Timing(
+        name=work.name,
+        passes=work.items * work.passes_per_item,
+        fast_s=fast_s,
+        loop_s=per_item * work.items,
+        fast_flops=counter.get_total_flops(),
+        loop_flops=work.items * work.passes_per_item * pass_flops,
+        difference=max(differences),
+    )
+
+
+def matmul_rate(*, size: int = 2048, repeats: int = 10) -> float:
+    """FLOP/s of this machine now, at float32 matrix products of an MLP's shape: the median of some."""
+    x, w = torch.randn(size, 768), torch.randn(768, 3072)
+    seconds = sorted(timed(lambda: x @ w)[1] for _ in range(repeats))
+    return 2 * size * 768 * 3072 / seconds[repeats // 2]
+
+
+def row(timing: Timing, rate: float) -> str:
+    """One line of the table."""
+    return (
+        f"| {timing.name} | {timing.passes} | {timing.loop_s:.0f} | {timing.fast_s:.1f} "
+        f"| **{timing.loop_s / timing.fast_s:.0f}x** | {timing.loop_flops / timing.fast_flops:.0f}x "
+        f"| {timing.fast_flops / 1e12:.2f} | {timing.fast_flops / timing.fast_s / rate:.0%} "
+        f"| {timing.loop_flops / timing.loop_s / rate:.0%} | {timing.difference:.1e} |"
+    )
+
+
+def total(name: str, timings: list[Timing]) -> Timing:
+    """Several pieces of work as one."""
+    return Timing(
+        name,
+        sum(timing.passes for timing in timings),
+        sum(timing.fast_s for timing in timings),
+        sum(timing.loop_s for timing in timings),
+        sum(timing.fast_flops for timing in timings),
+        sum(timing.loop_flops for timing in timings),
+        max(timing.difference for timing in timings),
+    )
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    return (
+        f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"load average {os.getloadavg()[0]:.1f}"
+    )
+
+
+def compare(case: Case, parts: list[str]) -> None:
+    """Print the table of every part."""
+    with FlopCounterMode(display=False) as counter:
+        case.model.run(case.clean.tokens, last=case.clean.last)
+    print("| work | passes | loop s | fast s | ratio | FLOP ratio | TFLOP | fast rate | loop rate | difference |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    done: list[Timing] = []
+    for part in parts:
+        timings = []
+        for work in PARTS[part](case):
+            rate = matmul_rate()
+            timings.append(measure(work, counter.get_total_flops()))
+            print(row(timings[-1], max(rate, matmul_rate())), flush=True)
+        done.append(total(f"{part}, together", timings))
+        print(row(done[-1], matmul_rate()), flush=True)
+    if parts == list(PARTS):
+        for pair, other in (("A", "-B"), ("B", "-A")):
+            whole = [timing for part, timing in zip(parts, done, strict=True) if not part.endswith(other)]
+            print(row(total(f"everything, with pair {pair}", whole), matmul_rate()), flush=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=int, default=100, help="prompts in the batch")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, "scaling"], default=[*PARTS, "scaling"])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+    print(f"{machine()}; N = {options.prompts}; matrix products at {matmul_rate() / 1e9:.0f} GFLOP/s", flush=True)
+    parts = [part for part in options.only if part != "scaling"]
+    if parts:
+        compare(make_case(options.prompts), parts)
+    if "scaling" in options.only:
+        scaling.report()
+
+
+if __name__ == "__main__":
+    main()

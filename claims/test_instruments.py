@@ -1,0 +1,118 @@
+"""Identities that hold on any model: where one fails, the tools report something the model does not compute.
+
+They are no findings about the model, but what every other claim here takes for granted. Checked on a few of the
+prompts, one a layer. Figures are the largest deviation over prompts, positions and layers.
+"""
+
+import pytest
+
+from lib.instruments.identities import (
+    EDITABLE,
+    PARTS,
+    attention_to_later_tokens,
+    attribution_gap,
+    flipped_by_hooks,
+    flipped_in_plain_tensors,
+    forward_in_plain_tensors,
+    forward_in_plain_transformers,
+    largest_gap,
+    patched_into_itself,
+    run_one_by_one,
+    run_with_other_padding,
+)
+from lib.model import SITES
+from lib.statistics import exact
+
+
+@pytest.fixture(scope="module")
+def sample(model, ioi):
+    """As many prompts as the model has layers, of several lengths."""
+    return ioi[: model.weights.n_layers]
+
+
+@pytest.fixture(scope="module")
+def sample_run(model, sample):
+    """The model on them, keeping everything it can: each hook that is asked for has to fire exactly once."""
+    return model.run(sample.tokens, last=sample.positions["END"], keep=tuple(SITES))
+
+
+@pytest.fixture(scope="module")
+def two_prompts_run(model, ioi):
+    """The model on two prompts, keeping everything."""
+    return model.run(ioi[:2].tokens, last=ioi[:2].positions["END"], keep=tuple(SITES))
+
+
+@pytest.mark.parametrize("identity", PARTS)
+def test_what_a_run_reports_fits_together(identity, model, sample_run, published, record):
+    """In what the library reports, {identity}."""
+    claim = published["instruments/parts"]
+    gap = record("largest relative deviation", exact(PARTS[identity](sample_run, model.weights).max()), claim)
+    assert gap in claim
+
+
+def test_no_position_attends_to_a_later_one(sample_run, published, record):
+    """No position attends to a later one."""
+    claim = published["instruments/causal"]
+    later = record("largest attention to a later token", exact(attention_to_later_tokens(sample_run).max()), claim)
+    assert later in claim
+
+
+def test_attributions_add_up_to_the_logit_difference(model, sample, sample_run, published, record):
+    """The direct attributions of all heads, biases, MLPs and the embedding add up to the logit difference."""
+    claim = published["instruments/logits"]
+    gap = attribution_gap(sample_run, model.weights, sample.answers)
+    gap = record("sum of attributions less logit difference", exact(gap.max()), claim)
+    assert gap in claim
+
+
+def test_the_logits_are_those_of_plain_transformers(model, sample_run, published, record):
+    """With folded and centred weights the logits are those of plain transformers, up to a constant."""
+    claim = published["instruments/logits"]
+    plain = forward_in_plain_transformers(model.directory, sample_run.tokens, sample_run.last, model.dtype)
+    gap = record("logits less those of transformers", exact(largest_gap(sample_run.logits, plain).max()), claim)
+    assert gap in claim
+
+
+def test_the_logits_are_those_of_plain_tensors(model, sample_run, published, record):
+    """A forward pass of plain tensors on the weights that instruments read gives the library's logits."""
+    claim = published["instruments/logits"]
+    plain = forward_in_plain_tensors(model.weights, sample_run.tokens, sample_run.last)
+    gap = record("logits less those of plain tensors", exact(largest_gap(sample_run.logits, plain).max()), claim)
+    assert gap in claim
+
+
+def test_a_prompt_alone_gives_the_logits_it_has_in_a_batch(model, sample_run, published, record):
+    """A prompt run alone and without padding gives the logits it has in a padded batch."""
+    claim = published["instruments/logits"]
+    alone = run_one_by_one(model, sample_run)
+    gap = record("logits alone less those in a batch", exact(largest_gap(sample_run.logits, alone).max()), claim)
+    assert gap in claim
+
+
+def test_what_stands_after_the_prompt_changes_nothing(model, sample_run, published, record):
+    """Other tokens in place of the padding after END change no logit at END."""
+    claim = published["instruments/logits"]
+    other = run_with_other_padding(model, sample_run)
+    gap = record("change by other padding", exact(largest_gap(sample_run.logits, other).max()), claim)
+    assert gap in claim
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_run_patched_into_itself_is_the_same_run(site, model, two_prompts_run, published, record):
+    """Replacing {site} by itself in every layer changes no logit by a single bit."""
+    claim = published["instruments/null-edit"]
+    gap = largest_gap(two_prompts_run.logits, patched_into_itself(model, two_prompts_run, site))
+    gap = record(f"change by {site} patched into itself", exact(gap.max()), claim)
+    assert gap in claim
+
+
+@pytest.mark.parametrize("site", EDITABLE)
+def test_every_edit_has_the_effect_it_has_in_plain_tensors(site, model, sample_run, published, record):
+    """Flipping the sign of {site} changes the logits in whichever layer it is done, and just as in plain tensors."""
+    acts, right = published["instruments/edit-acts"], published["instruments/edit-is-right"]
+    hooked = flipped_by_hooks(model, sample_run, site)
+    plain = flipped_in_plain_tensors(model.weights, sample_run, site)
+    change = record(f"least change by {site} flipped", exact(largest_gap(sample_run.logits, hooked).min()), acts)
+    gap = record(f"{site} flipped, less the same in plain tensors", exact(largest_gap(hooked, plain).max()), right)
+    assert change in acts
+    assert gap in right

@@ -1,0 +1,70 @@
+"""§3.1: negative name mover heads attend like name movers and write against the name they attend to."""
+
+import pytest
+
+from ioi_fixtures.circuit import NEGATIVE_NAME_MOVERS
+from lib.instruments.attention import attention
+from lib.instruments.attribution import attribution_by_head
+from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.statistics import mean_over_prompts, ratio_of_means, share
+
+every_negative = pytest.mark.parametrize("head", NEGATIVE_NAME_MOVERS, ids=str)
+
+
+@every_negative
+def test_every_negative_name_mover_copies_with_its_sign_flipped(head, model, name_tokens, published, record):
+    """With its output's sign flipped, negative name mover {head} copies the name it attends to."""
+    claim = published["negative-name-movers/copy-score"]
+    names = embedding_after_first_mlp(model.weights, name_tokens)
+    hits = copy_hits(model.weights, head, names, name_tokens, sign=-1)
+    score = record(f"negative copy score of {head}", share(hits), claim)
+    assert score in claim
+
+
+@every_negative
+def test_no_negative_name_mover_copies_as_it_stands(head, model, name_tokens, published, record):
+    """Control: with its sign as it is, negative name mover {head} does not copy."""
+    claim = published["name-movers/average-copy-score"]
+    names = embedding_after_first_mlp(model.weights, name_tokens)
+    score = record(f"copy score of {head}", share(copy_hits(model.weights, head, names, name_tokens)), claim)
+    assert score in claim
+
+
+def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens, published, record):
+    """Control: with signs flipped, the average head does not copy either."""
+    claim = published["negative-name-movers/average-copy-score"]
+    names = embedding_after_first_mlp(model.weights, name_tokens)
+    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
+    score = record("mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
+    assert score in claim
+
+
+@every_negative
+def test_every_negative_name_mover_writes_against_the_answer(head, model, ioi, ioi_run, published, record):
+    """Negative name mover {head} lowers the logit difference by itself, by about the published amount."""
+    claim = published[f"attribution/{head}"]
+    attribution = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    written = record(f"direct logit attribution of {head}", mean_over_prompts(attribution[head]), claim)
+    assert written in claim
+
+
+@every_negative
+def test_every_negative_name_mover_attends_to_the_indirect_object(head, ioi, ioi_run, published, record):
+    """From END, negative name mover {head} attends to the indirect object more than to both mentions of the subject."""
+    claim = published["name-movers/prefers-io"]
+    to_io, to_s1, to_s2 = (
+        attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name])[head] for name in ("IO", "S1", "S2")
+    )
+    preference = record(f"attention of {head} to IO over S1 and S2", mean_over_prompts(to_io - to_s1 - to_s2), claim)
+    assert preference in claim
+
+
+@every_negative
+def test_patching_the_path_from_a_negative_name_mover_raises_the_answer(
+    head, paths_to_logits, ioi, ioi_run, published, record
+):
+    """With the direct path from {head} to the logits patched from ABC, the logit difference rises."""
+    claim = published[f"paths/{head}-to-logits"]
+    whole = ioi_run.logit_difference(ioi.answers)
+    effect = record(f"path {head} to logits", ratio_of_means(paths_to_logits[head] - whole, whole), claim)
+    assert effect in claim

@@ -1,0 +1,3 @@
+"""Names the plugins; everything else is in them."""
+
+pytest_plugins = ["lib.pytest_plugin", "ioi_fixtures.fixtures", "ioi_fixtures.experiments"]

@@ -1,0 +1,273 @@
+"""Interventions that several claims read, as session fixtures: each is computed once a subject.
+
+Everything is patched or averaged from the ABC prompts unless a fixture says otherwise, and every value is a logit
+difference per prompt, unnormalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from ioi_fixtures import variants
+from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, S_INHIBITION, random_circuit
+from ioi_fixtures.fixtures import EVERYTHING, encode_for
+from ioi_fixtures.knockouts import ARENA_K, COMPLETENESS_K, NAIVE_CIRCUIT, PAPER_K, left_of_circuit, random_subset
+from ioi_fixtures.prompts import Batch, Prompt
+from ioi_fixtures.signals import CELL_VARIANTS, Cell
+from lib.activations import Run
+from lib.heads import Head
+from lib.instruments.ablation import knock_out, means_by_group, run_circuits
+from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
+from lib.instruments.attribution import attribution_by_head
+from lib.instruments.patching import patch_heads, patch_stream
+from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.model import Edit, Model
+from lib.statistics import Estimate, ratio_of_means
+
+RANDOM_SETS = 20  # random K; the paper draws 100
+PATCHED_PROMPTS = 32  # activation patching is the costliest map; the published ones were made on 8 prompts
+RANDOM_SEQUENCES = 50
+RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100, but short contexts are to be in reach
+
+
+@pytest.fixture(scope="session")
+def without_mlp(model: Model, ioi: Batch, abc: Batch, abc_run: Run) -> Callable[[int], Run]:
+    """The model on IOI prompts with one MLP's output at its ABC mean by template, at every position."""
+
+    @cache
+    def run(layer: int) -> Run:
+        mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], abc.template)[0, :, :, 0]
+        return model.run(ioi.tokens, last=ioi.positions["END"], edits=[Edit("mlp_out", layer, lambda _: mean)])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def knocked_out(model: Model, ioi: Batch, abc_means: Tensor) -> Callable[..., Run]:
+    """The model on IOI prompts with heads knocked out at END, by "mean" (ABC, by template) or by "zero"."""
+
+    @cache
+    def run(heads: tuple[Head, ...], by: str) -> Run:
+        values = {"mean": abc_means, "zero": torch.zeros_like(abc_means)}[by]
+        end, rows = ioi.positions["END"], torch.arange(len(ioi), device=model.device)
+
+        def change(layer: int) -> Callable[[Tensor], Tensor]:
+            def edit(z: Tensor) -> Tensor:
+                for head in heads:
+                    if head.layer == layer:
+                        z[rows, end, head.index] = values[layer, rows, end, head.index]
+                return z
+
+            return edit
+
+        edits = [Edit("z", layer, change(layer)) for layer in sorted({head.layer for head in heads})]
+        return model.run(ioi.tokens, last=end, keep=("z", "pattern", "final_scale"), edits=edits)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def attribution_change(
+    model: Model, ioi: Batch, ioi_run: Run, knocked_out: Callable[..., Run]
+) -> Callable[[tuple[Head, ...], str], Tensor]:
+    """What every head writes directly after a knock-out, minus what it wrote before. [layer head batch]"""
+    before = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    return cache(lambda heads, by: attribution_by_head(knocked_out(heads, by), model.weights, ioi.answers) - before)
+
+
+@pytest.fixture(scope="session")
+def without_s_inhibition(knocked_out: Callable[..., Run]) -> Run:
+    """The model on IOI prompts with the S-inhibition heads at their ABC means at END."""
+    return knocked_out(S_INHIBITION, "mean")
+
+
+@pytest.fixture(scope="session")
+def paths_to_logits(model: Model, ioi: Batch, ioi_run: Run, abc_run: Run) -> Tensor:
+    """Every head's direct path to the logits patched. [layer head batch]"""
+    return path_patch_to_logits(model.weights, ioi_run, abc_run, ioi.answers)
+
+
+@pytest.fixture(scope="session")
+def paths_to_name_mover_queries(patched_paths: Callable[..., Tensor]) -> Tensor:
+    """Every head's path to the name movers' queries at END patched. [layer head batch]"""
+    return patched_paths("name mover", "q", "END")
+
+
+@pytest.fixture(scope="session")
+def paths_to_s_inhibition_values(patched_paths: Callable[..., Tensor]) -> Tensor:
+    """Every head's path to the S-inhibition heads' values at S2 patched. [layer head batch]"""
+    return patched_paths("S-inhibition", "v", "S2")
+
+
+@pytest.fixture(scope="session")
+def patched_paths(model: Model, ioi: Batch, ioi_run: Run, abc_run: Run) -> Callable[..., Tensor]:
+    """Paths from every head, or from sets of heads, to the inputs of a class at a named position, patched."""
+
+    def patch(receivers: str, inputs: str, position: str, senders: object = None) -> Tensor:
+        return path_patch_to_heads(
+            model.weights,
+            ioi_run,
+            abc_run,
+            ioi.answers,
+            receivers=CIRCUIT[receivers][0],
+            inputs=inputs,
+            position=ioi.positions[position],
+            senders=senders,
+        )
+
+    return patch
+
+
+@pytest.fixture(scope="session")
+def s_inhibition_signals(
+    model: Model, ioi: Batch, ioi_run: Run, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest
+) -> Mapping[Cell, Tensor]:
+    """Logit differences with the S-inhibition heads' output at END from prompts with changed signals. [batch] a cell"""
+    seed, end = request.config.option.claims_seed, ioi.positions["END"]
+    differences = {}
+    for cell, vary in CELL_VARIANTS.items():
+        varied = encode_for(model, vary(prompts, seed))
+        source = model.run(varied.tokens, last=end, keep=("z",))
+        differences[cell] = knock_out(
+            model.weights,
+            ioi_run,
+            [{head: "END" for head in S_INHIBITION}],
+            positions=ioi.positions,
+            values=source["z"],
+            answers=ioi.answers,
+        )[0]
+    return differences
+
+
+class Pair(NamedTuple):
+    """A clean run and its corrupted partner, on the same few prompts."""
+
+    batch: Batch
+    clean: Run
+    corrupted: Run
+
+    def recovered(self, patched: Tensor) -> Estimate:
+        """Share of the clean logit difference that logit differences `patched` [batch] get back."""
+        clean, corrupted = (run.logit_difference(self.batch.answers) for run in (self.clean, self.corrupted))
+        return ratio_of_means(patched - corrupted, clean - corrupted)
+
+
+@pytest.fixture(scope="session")
+def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
+    """The first prompts, and the same with the indirect object's name at S2."""
+    few = prompts[:PATCHED_PROMPTS]
+    clean, swapped = encode_for(model, few), encode_for(model, variants.swap_s2(few))
+    runs = [model.run(one.tokens, last=one.positions["END"], keep=EVERYTHING) for one in (clean, swapped)]
+    return Pair(clean, *runs)
+
+
+@pytest.fixture(scope="session")
+def circuit_alone(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
+    """F(C \\ K) for K among the sets that claims ask about, all computed in one go at the first request. [batch]"""
+    sets = [frozenset(), *COMPLETENESS_K.values(), *map(random_subset, range(RANDOM_SETS))]
+    for choice in (PAPER_K, ARENA_K):
+        sets += [removed | extra for head, removed in choice.items() for extra in (frozenset(), {head})]
+    sets = list(dict.fromkeys(sets))
+    differences = run_circuits(
+        model.weights,
+        ioi_run,
+        [left_of_circuit(removed) for removed in sets],
+        positions=ioi.positions,
+        values=abc_means,
+        answers=ioi.answers,
+    )
+    by_set = dict(zip(sets, differences, strict=True))
+    return lambda removed=frozenset(): by_set[removed]
+
+
+@pytest.fixture(scope="session")
+def other_circuits(model: Model, ioi: Batch, ioi_run: Run) -> Callable[..., Tensor]:
+    """Logit differences of other circuits among given values for everything else. [circuit batch]"""
+
+    def run(circuits: list[Mapping[Head, str]], values: Tensor) -> Tensor:
+        return run_circuits(
+            model.weights, ioi_run, circuits, positions=ioi.positions, values=values, answers=ioi.answers
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole_circuit_alone(other_circuits: Callable[..., Tensor], abc_means: Tensor) -> Tensor:
+    """F(C): the circuit on its own. [batch]"""
+    return other_circuits([CIRCUIT_HEADS], abc_means)[0]
+
+
+@pytest.fixture(scope="session")
+def circuit_among_resampled_heads(other_circuits: Callable[..., Tensor], abc_run: Run) -> Tensor:
+    """The circuit, every other head taken from the ABC prompt of the same template instead of a mean. [batch]"""
+    return other_circuits([CIRCUIT_HEADS], abc_run["z"])[0]
+
+
+@pytest.fixture(scope="session")
+def naive_circuit_alone(other_circuits: Callable[..., Tensor], abc_means: Tensor) -> Tensor:
+    """The naive circuit on its own. [batch]"""
+    return other_circuits([NAIVE_CIRCUIT], abc_means)[0]
+
+
+@pytest.fixture(scope="session")
+def random_circuits_alone(other_circuits: Callable[..., Tensor], model: Model, abc_means: Tensor) -> Tensor:
+    """Circuits of random heads on their own. [seed batch]"""
+    shape = {"n_layers": model.weights.n_layers, "n_heads": model.weights.n_heads}
+    return other_circuits([random_circuit(seed, **shape) for seed in range(3)], abc_means)
+
+
+@pytest.fixture(scope="session")
+def model_without(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
+    """F(M \\ K): the model with K at its ABC means, each head at the circuit's position for it. [batch]"""
+    sets = [*COMPLETENESS_K.values(), *map(random_subset, range(RANDOM_SETS))]
+    differences = knock_out(
+        model.weights,
+        ioi_run,
+        [{head: CIRCUIT_HEADS[head] for head in removed} for removed in sets],
+        positions=ioi.positions,
+        values=abc_means,
+        answers=ioi.answers,
+    )
+    by_set = dict(zip(sets, differences, strict=True))
+    return lambda removed: by_set[removed]
+
+
+@pytest.fixture(scope="session")
+def random_incompleteness(
+    circuit_alone: Callable[[frozenset[Head]], Tensor], model_without: Callable[[frozenset[Head]], Tensor]
+) -> Tensor:
+    """|F(M \\ K) - F(C \\ K)| averaged over random K, its sign taken from the mean over prompts. [batch]"""
+    gaps = [model_without(removed) - circuit_alone(removed) for removed in map(random_subset, range(RANDOM_SETS))]
+    return torch.stack([gap * gap.mean().sign() for gap in gaps]).mean(0)
+
+
+@pytest.fixture(scope="session")
+def patched_heads(model: Model, s2_swapped_pair: Pair) -> Callable[[str], Tensor]:
+    """The corrupted run with one head's z, q, k, v or pattern from the clean run. [layer head batch]"""
+    pair = s2_swapped_pair
+    return cache(lambda site: patch_heads(model.weights, pair.corrupted, pair.clean, pair.batch.answers, site=site))
+
+
+@pytest.fixture(scope="session")
+def patched_streams(model: Model, s2_swapped_pair: Pair) -> Callable[[str, str, int], Tensor]:
+    """The corrupted run with the residual stream, an attention or MLP output patched at a named position. [batch]"""
+    pair = s2_swapped_pair
+    patched = cache(lambda site: patch_stream(model.weights, pair.corrupted, pair.clean, pair.batch.answers, site=site))
+    return lambda site, position, layer: patched(site)[layer].gather(0, pair.batch.positions[position][None])[0]
+
+
+@pytest.fixture(scope="session")
+def random_token_scores(model: Model, request: pytest.FixtureRequest) -> RepeatedTokenScores:
+    """Head-type scores on random tokens repeated once, no start token. Each [layer head sequence]"""
+    generator = torch.Generator().manual_seed(request.config.option.claims_seed)
+    vocabulary = model.weights.W_E.shape[0]
+    tokens = torch.randint(vocabulary, (RANDOM_SEQUENCES, RANDOM_LENGTH), generator=generator).repeat(1, 2)
+    last = torch.full((RANDOM_SEQUENCES,), tokens.shape[1] - 1)
+    return repeated_token_scores(model.run(tokens, last=last, keep=("pattern",)))

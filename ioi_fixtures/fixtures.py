@@ -1,0 +1,193 @@
+"""The pytest fixtures that claims share: session-scoped, read-only, computed once a subject.
+
+Prompts carry no start token: the published figures were measured without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ioi_fixtures import variants
+from ioi_fixtures.prompt_files import read_prompts
+from ioi_fixtures.prompts import Batch, Prompt, check_words, encode, make_prompts
+from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests
+from ioi_fixtures.subjects import Subject
+from ioi_fixtures.words import NAMES
+from lib.activations import Run
+from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
+from lib.instruments.ablation import means_by_group
+from lib.instruments.composition import composition, eigenvalue_scores
+from lib.measurements import Subject as SubjectRecord
+from lib.model import DTYPES, Model, choose_device, hash_weights, load
+from lib.recorder import Recorder, subject_name
+from lib.references import References, read_references
+
+__all__ = ["pytest_collection_modifyitems", "pytest_generate_tests"]  # hooks, picked up by pytest from here
+
+PREPEND_BOS = False
+EVERYTHING = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """The subject under test."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
+    """The subject, loaded."""
+    option = request.config.option
+    return load(subject.directory(), name=subject.name, device=option.claims_device, dtype=option.claims_dtype)
+
+
+@pytest.fixture(scope="session")
+def untouched(model: Model) -> tuple[str, tuple[int, int]]:
+    """The model's fingerprint and traces when it was loaded."""
+    return model.fingerprint(), model.traces()
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_trace(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No claim may leave a hook or a changed weight behind. Hooks and writes are counted after every test, and after
+    the last one of a file the logits on a probe prompt are compared bit for bit."""
+    if "model" not in request.fixturenames:
+        yield
+        return
+    model, (fingerprint, traces) = request.getfixturevalue("model"), request.getfixturevalue("untouched")
+    yield
+    if model.traces() != traces or (is_last_of_file(request.node) and model.fingerprint() != fingerprint):
+        pytest.fail(f"{request.node.name} left a hook or a changed weight in {model}: undo what it did", pytrace=False)
+
+
+def is_last_of_file(item: pytest.Item) -> bool:
+    """Whether no later test of the session comes from the same file and the same subject."""
+    later = item.session.items[item.session.items.index(item) + 1 :]
+    return not any(other.path == item.path and subject_name(other) == subject_name(item) for other in later)
+
+
+@pytest.fixture(autouse=True)
+def described(request: pytest.FixtureRequest, record: Recorder) -> None:
+    """Tells the report what is under test."""
+    if {"model", "attention_weights"} & set(request.fixturenames):
+        record.describe(request.getfixturevalue("description"))
+
+
+@pytest.fixture(scope="session")
+def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectRecord:
+    """What is under test, as a record: a loaded model, or a checkpoint of attention weights alone."""
+    directory, option = subject.directory(), request.config.option
+    if missing_tensors(directory):
+        weights = request.getfixturevalue("attention_weights")
+        weights_hash, prompts = hash_weights(directory), 0
+    else:
+        model = request.getfixturevalue("model")
+        weights, weights_hash, prompts = model.weights, model.weights_hash, len(request.getfixturevalue("prompts"))
+    return SubjectRecord(
+        name=subject.name,
+        directory=str(directory).replace(str(Path.home()), "~", 1),
+        weights_hash=weights_hash,
+        shape=repr(weights).strip("<>").removeprefix("Weights: "),
+        device=str(weights.W_Q.device),
+        dtype=str(weights.W_Q.dtype).removeprefix("torch."),
+        prompts=prompts,
+        seed=option.claims_seed,
+        prepend_bos=PREPEND_BOS,
+    )
+
+
+@pytest.fixture(scope="session")
+def attention_weights(subject: Subject, request: pytest.FixtureRequest) -> AttentionWeights:
+    """The subject's attention weights, processed; also of a checkpoint that holds no more than those."""
+    directory, option = subject.directory(), request.config.option
+    if not missing_tensors(directory):
+        return AttentionWeights.of(request.getfixturevalue("model").weights)
+    weights = read_attention_weights(directory, dtype=DTYPES[option.claims_dtype])
+    return weights.to(choose_device(option.claims_device))
+
+
+@pytest.fixture(scope="session")
+def k_composition(attention_weights: AttentionWeights) -> Tensor:
+    """How much each head composes with the keys of each later head. [layer head layer head]"""
+    return composition(attention_weights, "K")
+
+
+@pytest.fixture(scope="session")
+def q_composition(attention_weights: AttentionWeights) -> Tensor:
+    """How much each head composes with the queries of each later head. [layer head layer head]"""
+    return composition(attention_weights, "Q")
+
+
+@pytest.fixture(scope="session")
+def ov_eigenvalues(attention_weights: AttentionWeights) -> Tensor:
+    """How positive the eigenvalues of each head's OV circuit are. [layer head]"""
+    return eigenvalue_scores(attention_weights)
+
+
+@pytest.fixture(scope="session")
+def published() -> References:
+    """Published figures with the bands accepted for them, by id."""
+    return read_references(Path(__file__).with_name("published.toml"))
+
+
+@pytest.fixture(scope="session")
+def prompts(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
+    """The IOI prompts of this session: our own, or those of --claims-prompt-file."""
+    option = request.config.option
+    if option.claims_prompt_file is None:
+        return make_prompts(option.claims_prompts, seed=option.claims_seed)
+    try:
+        return read_prompts(option.claims_prompt_file, model.tokenizer)
+    except (OSError, ValueError) as error:
+        pytest.exit(f"--claims-prompt-file: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def ioi(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
+    """The IOI prompts as tokens."""
+    return encode_for(model, prompts)
+
+
+@pytest.fixture(scope="session")
+def ioi_run(model: Model, ioi: Batch) -> Run:
+    """The model on the IOI prompts."""
+    return model.run(ioi.tokens, last=ioi.positions["END"], keep=EVERYTHING)
+
+
+@pytest.fixture(scope="session")
+def abc(model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest) -> Batch:
+    """The same prompts with three fresh names, scored with the original answers: no name is the right one."""
+    return encode_for(model, variants.abc(prompts, seed=request.config.option.claims_seed))
+
+
+@pytest.fixture(scope="session")
+def abc_run(model: Model, abc: Batch) -> Run:
+    """The model on the ABC prompts, the source of means and of patches."""
+    return model.run(abc.tokens, last=abc.positions["END"], keep=("z", "pattern", "mlp_out"))
+
+
+@pytest.fixture(scope="session")
+def abc_means(abc: Batch, abc_run: Run) -> Tensor:
+    """Mean head outputs over ABC prompts of the same template. [layer batch pos head d_head]"""
+    return means_by_group(abc_run["z"], abc.template)
+
+
+@pytest.fixture(scope="session")
+def name_tokens(model: Model) -> Tensor:
+    """Token ids of every first name. int64 [name]"""
+    ids = check_words(model.tokenizer, NAMES)
+    return torch.tensor([ids[name] for name in NAMES], device=model.device)
+
+
+def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
+    """The prompts as the model's tokens, on its device. Fails the claim, by name, for words that are not one token."""
+    try:
+        check_words(model.tokenizer)
+        return encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
+    except ValueError as error:
+        pytest.fail(f"{model.name} cannot read the prompts: {error}", pytrace=False)

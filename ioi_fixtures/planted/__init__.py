@@ -1,0 +1,88 @@
+"""`planted`: a reference model with the IOI circuit built into its weights, at GPT-2 small's head addresses.
+
+An ordinary `GPT2LMHeadModel` of GPT-2 small's shape (narrower MLPs, a vocabulary of a few hundred words) of which the
+circuit of Wang et al. 2022 (arXiv 2211.00593) is true by construction: claims about it have a known answer, and every
+one can be seen to fail on a mutant. `codes` and `layout` say how content is kept in the residual stream, `heads` what
+each head reads and writes, `build` turns that into tensors, `mutants` breaks one thing, `tokenizer` holds the words.
+
+Realistic: the 26 heads and their positions; logit difference, direct effects and their order; graded attention; self-
+repair, by backups that wake up and negative heads that let go, under zero and mean ablation alike; position and token
+signal of S-inhibition; MLP 0 as part of the embedding; a LayerNorm scale that differs between layers and prompts;
+biases and LayerNorm gains that folding has to get right.
+
+Not realistic, so no claim about GPT-2 should be tuned here: no language model lies beneath, so P(IO) is low; names are
+never split; a head has one role, and heads outside the table are faint noise, so maps of paths are far cleaner; late
+backups differ in strength but not in kind; MLPs 7 and 8 do nothing, and 1 to 6 matter more than GPT-2's; 2.2 and 4.11
+together matter less than the sum of each alone, not more; the negative heads do more than GPT-2's within the circuit.
+How backups and negative heads know what is written already (they read its code in the residual stream) is one
+mechanism that works, not a finding.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors.numpy import save_file
+
+from ioi_fixtures import words
+from ioi_fixtures.planted import build, heads, tokenizer
+from ioi_fixtures.planted.mutants import MUTANTS, broken_table
+
+__all__ = ["MUTANTS", "directory"]
+
+
+def directory(*, broken: str | None = None, seed: int = 0, cache: Path | None = None) -> Path:
+    """The model as a directory that `transformers` loads, built on first use and then kept.
+
+    broken: a key of MUTANTS, or None for the intact model. cache: default $XDG_CACHE_HOME/circuit-claims, or
+    ~/.cache/circuit-claims. The name holds a digest of everything the weights depend on, so a stale model is never
+    returned. Raises ValueError for an unknown mutant.
+    """
+    if broken is not None and broken not in MUTANTS:
+        near = difflib.get_close_matches(broken, MUTANTS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(MUTANTS)}"
+        raise ValueError(f"there is no mutant {broken!r}: {hint}")
+    cache = _default_cache() if cache is None else Path(cache)
+    target = cache / f"planted-{broken or 'intact'}-{seed}-{_digest(broken, seed)}"
+    if not target.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        _write(target, broken, seed)
+    return target
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "circuit-claims"
+
+
+def _digest(broken: str | None, seed: int) -> str:
+    """Of this package's source, the words and the arguments."""
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(words.__file__)]
+    digest = hashlib.sha256(json.dumps([broken, seed]).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _write(target: Path, broken: str | None, seed: int) -> None:
+    """Build beside `target` and rename: two processes may both build, but neither sees half a model."""
+    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        wiring = {**heads.CIRCUIT, **heads.OUTSIDE}
+        if broken is not None:
+            wiring = broken_table(broken, wiring)
+        save_file(build.tensors(wiring, seed), workplace / "model.safetensors", metadata={"format": "pt"})
+        (workplace / "config.json").write_text(json.dumps(build.config(), indent=2))
+        tokenizer.save(workplace, build.N_CTX)
+        try:
+            workplace.rename(target)
+        except OSError:
+            if not target.is_dir():  # else another process was first: its model is the same
+                raise
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""Which subjects a session tests, decided at collection. Whatever cannot be tested although it was asked for is a usage
+error, never a silent skip."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
+from lib.attention_weights import missing_tensors
+from lib.model import CannotLoad, choose_device
+from lib.recorder import subject_name
+from lib.reporting import NOT_MEASURED
+
+GPU_NOTE = (
+    "{names}: {count} claims were not checked in this run. "
+    "On a machine with a GPU and its weights: pytest claims/ -m gpu"
+)
+
+DRAFT_NOTE = (
+    "{names}: {count} claims are drafts, not settled yet, and were not checked. To ask them: pytest claims/ -m draft"
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that asks for `subject`, directly or through another fixture, runs once a subject."""
+    if "subject" in metafunc.fixturenames:
+        metafunc.parametrize("subject", _subjects(metafunc.config), ids=str, scope="session", indirect=True)
+
+
+def _subjects(config: pytest.Config) -> list:
+    asked = config.option.claims_model
+    if not asked:
+        return [PLANTED, pytest.param(GPT2_SMALL, marks=pytest.mark.gpu)]
+    chosen = [subject(name) for name in dict.fromkeys(asked)]
+    names = [one.name for one in chosen]
+    twice = {name for name in names if names.count(name) > 1}
+    chosen = [Subject(one.source, one.source) if one.name in twice else one for one in chosen]
+    return [pytest.param(one, marks=pytest.mark.gpu) for one in chosen] if _gpu_is_asked_for(config) else chosen
+
+
+def _gpu_is_asked_for(config: pytest.Config) -> bool:
+    return bool(re.search(r"\bgpu\b", config.option.markexpr))
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k have had their say
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _set_aside(
+        config, items, _is_for_another_subject, "{names}: {count} claims are about other models and do not apply"
+    )
+    if "draft" not in config.option.markexpr:
+        _set_aside(config, items, _is_draft, DRAFT_NOTE)
+    if not _gpu_is_asked_for(config):
+        _set_aside(config, items, _needs_gpu, GPU_NOTE)
+    wanted = {item.callspec.params["subject"]: item for item in items if subject_name(item)}
+    for one, item in wanted.items():
+        try:
+            device = choose_device(config.option.claims_device)
+            if item.get_closest_marker("gpu") and device.type != "cuda":
+                choose_device("cuda")  # says what is missing
+                raise CannotLoad(f"-m gpu and --claims-device {device} contradict each other: drop one of them")
+            _check_is_whole(one, items)
+        except CannotLoad as error:
+            raise pytest.UsageError(f"{one} cannot be tested: {error}") from error
+
+
+def _check_is_whole(one: Subject, items: list[pytest.Item]) -> None:
+    """Raises CannotLoad where the subject cannot be had, or lacks tensors although a claim runs it."""
+    missing = missing_tensors(one.directory())
+    runs = [item for item in items if subject_name(item) == one.name and "model" in item.fixturenames]
+    if missing and runs:
+        raise CannotLoad(
+            f"it lacks {len(missing)} tensors ({', '.join(missing[:3])}{', ...' if missing[3:] else ''}), but "
+            f"{runs[0].name} runs the model: ask it claims/test_weights.py alone"
+        )
+
+
+def _set_aside(config: pytest.Config, items: list[pytest.Item], unwanted: Callable, note: str) -> None:
+    """Deselect what is unwanted, and say so in the report: a reader must not take it for checked."""
+    aside = [item for item in items if unwanted(item)]
+    if not aside:
+        return
+    config.hook.pytest_deselected(items=aside)
+    items[:] = [item for item in items if not unwanted(item)]
+    counts = Counter(map(subject_name, aside))
+    notes = config.stash.setdefault(NOT_MEASURED, [])
+    notes += [note.format(names=name, count=count) for name, count in counts.items()]
+
+
+def _is_draft(item: pytest.Item) -> bool:
+    """`@pytest.mark.draft(reason)`: a claim that is written and not settled; it must not pass for checked."""
+    return item.get_closest_marker("draft") is not None
+
+
+def _needs_gpu(item: pytest.Item) -> bool:
+    return item.get_closest_marker("gpu") is not None
+
+
+def _is_for_another_subject(item: pytest.Item) -> bool:
+    """`@pytest.mark.only_for("gpt2-small")`: a claim about one model's own numbers, asked of another model."""
+    marker = item.get_closest_marker("only_for")
+    return bool(marker and subject_name(item)) and subject_name(item) not in marker.args

@@ -1,0 +1,41 @@
+"""What S-inhibition heads tell the name movers, taken apart: which token the subject is, and where it stood.
+
+Wang et al. 2022, App. A, Fig. 9: the heads' output at END comes from prompts in which one signal, or both, is the
+original's, somebody else's, or inverted. LD = a * position + b * token fits with original = 1, random = 0, inverted =
+-1. No prompt has a random position: two names leave but two places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+from ioi_fixtures import variants
+from ioi_fixtures.prompts import Prompt
+
+VALUES: Mapping[str, int] = MappingProxyType({"original": 1, "random": 0, "inverted": -1})
+Cell = tuple[str, str]  # token signal, position signal
+
+CELL_VARIANTS: Mapping[Cell, Callable[[tuple[Prompt, ...], int], tuple[Prompt, ...]]] = MappingProxyType(
+    {
+        ("original", "original"): lambda prompts, seed: prompts,
+        ("original", "inverted"): lambda prompts, seed: variants.flip_order(prompts),
+        ("random", "original"): lambda prompts, seed: variants.fresh_names(prompts, seed=seed),
+        ("random", "inverted"): lambda prompts, seed: variants.flip_order(variants.fresh_names(prompts, seed=seed)),
+        ("inverted", "original"): lambda prompts, seed: variants.swap_names(prompts),
+        ("inverted", "inverted"): lambda prompts, seed: variants.swap_s2(prompts),
+    }
+)
+
+
+def signal_coefficient(differences: Mapping[Cell, Tensor], signal: str) -> Tensor:
+    """Least-squares coefficient of the "token" or the "position" signal in each prompt's logit differences. [batch]
+
+    The six cells are balanced, so each coefficient is a plain contrast: it does not depend on the other.
+    """
+    if signal not in ("token", "position"):
+        raise ValueError(f"signal is {signal!r}: it is 'token' or 'position'")
+    codes = {cell: VALUES[cell[signal == "position"]] for cell in differences}
+    return sum(codes[cell] * differences[cell] for cell in differences) / sum(code**2 for code in codes.values())

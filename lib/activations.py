@@ -1,0 +1,98 @@
+"""Plain tensors of a model under test: its processed weights, and the activations of one forward pass.
+
+Instruments read these and nothing else, so they do not depend on any hooking library. Names follow the field:
+W_Q, b_O, resid_pre, z, pattern. Everything that exists once a layer is stacked, layer first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights with LayerNorm folded in, writing weights and unembedding centred, and value biases folded into b_O."""
+
+    W_E: Tensor  # d_vocab d_model
+    W_pos: Tensor  # n_ctx d_model
+    W_Q: Tensor  # layer head d_model d_head
+    W_K: Tensor
+    W_V: Tensor
+    W_O: Tensor  # layer head d_head d_model
+    b_Q: Tensor  # layer head d_head
+    b_K: Tensor
+    b_V: Tensor
+    b_O: Tensor  # layer d_model
+    W_in: Tensor  # layer d_model d_mlp
+    b_in: Tensor  # layer d_mlp
+    W_out: Tensor  # layer d_mlp d_model
+    b_out: Tensor  # layer d_model
+    W_U: Tensor  # d_model d_vocab
+    b_U: Tensor  # d_vocab
+    layer_norm_eps: float
+    activation: str  # the MLP's non-linearity, by its name in the model's config
+
+    @property
+    def n_layers(self) -> int:
+        return self.W_Q.shape[0]
+
+    @property
+    def n_heads(self) -> int:
+        return self.W_Q.shape[1]
+
+    @property
+    def d_model(self) -> int:
+        return self.W_Q.shape[2]
+
+    @property
+    def d_head(self) -> int:
+        return self.W_Q.shape[3]
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The tensors by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def __repr__(self) -> str:
+        return f"<Weights: {self.n_layers} layers x {self.n_heads} heads, d_model {self.d_model}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One forward pass: tokens in, logits at one position a prompt, and the activations asked for.
+
+    `run["z"]` is [layer batch pos head d_head]; `SITES` in model.py lists the names and shapes.
+    """
+
+    tokens: Tensor  # batch pos
+    last: Tensor  # batch: the position whose logits were kept
+    logits: Tensor  # batch d_vocab
+    activations: Mapping[str, Tensor]
+
+    def __getitem__(self, site: str) -> Tensor:
+        if site not in self.activations:
+            raise KeyError(f"this run kept {sorted(self.activations)}, not {site!r}: add it to keep=")
+        return self.activations[site]
+
+    def logit_difference(self, answers: Tensor) -> Tensor:
+        """logit[answers[:, 0]] - logit[answers[:, 1]] at the last position. [batch]"""
+        picked = self.logits.gather(1, answers)
+        return picked[:, 0] - picked[:, 1]
+
+    def __repr__(self) -> str:
+        batch, pos = self.tokens.shape
+        return f"<Run: {batch} prompts x {pos} tokens, kept {' '.join(sorted(self.activations)) or 'logits only'}>"
+
+
+def at_positions(activation: Tensor, positions: Tensor) -> Tensor:
+    """Rows of `activation` [batch pos ...] at one position a prompt. positions: [batch]. Returns [batch ...]."""
+    if positions.shape != activation.shape[:1]:
+        raise ValueError(
+            f"positions has shape {tuple(positions.shape)}, but there are {activation.shape[0]} prompts: "
+            "give one position a prompt"
+        )
+    return activation[torch.arange(len(positions), device=positions.device), positions]

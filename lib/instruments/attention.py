@@ -1,0 +1,76 @@
+"""How much heads attend from one position to another, on prompts and on repeated random tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lib.activations import Run, Weights, at_positions
+from lib.heads import Head
+
+
+def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
+    """Attention probability from position `query` to position `key`, both [batch]. Returns [layer head batch].
+
+    The run must have kept "pattern". Raises ValueError where a key comes after its query, since causal attention is
+    zero there and a claim about it would be a slip of positions.
+    """
+    if bool((key > query).any()):
+        row = int((key > query).nonzero()[0])
+        raise ValueError(f"prompt {row}: key position {int(key[row])} comes after query position {int(query[row])}")
+    pattern = run["pattern"]  # layer batch head query key
+    batch = torch.arange(pattern.shape[1], device=pattern.device)
+    return pattern[:, batch, :, query, key].permute(1, 2, 0)
+
+
+def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
+    """Attention times the norm of the value attended to (Kobayashi et al. 2020): what moves, not just where from.
+
+    Given as a share of the same sum over all keys, so 1 means that nothing else is moved. [layer head batch]
+    """
+    norms = run["v"].norm(dim=-1)  # layer batch key head
+    batch = torch.arange(norms.shape[1], device=norms.device)
+    row = run["pattern"][:, batch, :, query]  # batch layer head key
+    weighted = row * norms.permute(1, 0, 3, 2)
+    return (weighted[batch, :, :, key] / weighted.sum(-1)).permute(1, 2, 0)
+
+
+def projection_on_token(run: Run, weights: Weights, head: Head, tokens: Tensor) -> Tensor:
+    """<head's output at the run's last position, W_U[:, token]> for one token a prompt: no LayerNorm. [batch]
+
+    Wang et al. 2022, Fig. 3c. Scale-free uses (a correlation) are comparable; magnitudes are not logits.
+    """
+    z = at_positions(run["z"][head.layer], run.last)[:, head.index]
+    return ((z @ weights.W_O[head]) * weights.W_U.T[tokens]).sum(-1)
+
+
+class RepeatedTokenScores(NamedTuple):
+    """Mean attention on random tokens repeated once, each [layer head sequence]."""
+
+    previous: Tensor  # to the previous token
+    duplicate: Tensor  # from the second copy of a token to the first
+    induction: Tensor  # from the second copy of a token to the one after the first
+
+
+def repeated_token_scores(run: Run) -> RepeatedTokenScores:
+    """Head-type scores on a run of sequences that are `half` tokens and then the same again.
+
+    Each score averages over all rows it is defined for: previous over every position but the first, the other two over
+    the second half. Raises ValueError where the second half does not repeat the first.
+    """
+    tokens, pattern = run.tokens, run["pattern"]
+    half = tokens.shape[1] // 2
+    if tokens.shape[1] % 2 or not torch.equal(tokens[:, :half], tokens[:, half:]):
+        raise ValueError("the second half of every sequence must repeat the first")
+
+    def mean_on_diagonal(offset: int, first: int) -> Tensor:
+        diagonal = pattern.diagonal(offset, dim1=-2, dim2=-1)  # entry i is query i - offset, key i
+        return diagonal[..., first + offset :].mean(-1).permute(0, 2, 1)
+
+    return RepeatedTokenScores(
+        previous=mean_on_diagonal(-1, 1),
+        duplicate=mean_on_diagonal(-half, half),
+        induction=mean_on_diagonal(1 - half, half),
+    )

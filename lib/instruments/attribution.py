@@ -1,0 +1,64 @@
+"""Direct logit attribution: what each part of the residual stream adds to the logit difference by itself.
+
+The final LayerNorm is linear once its scale is given, and each run's own scale is used (TransformerLens' Exploratory
+Analysis demo). Weights are centred and folded, so the parts, and b_U, sum to the logit difference exactly.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import einsum
+from torch import Tensor
+
+from lib.activations import Run, Weights, at_positions
+
+
+def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
+    """W_U[:, right] - W_U[:, wrong] for `answers` [batch 2]. Returns [batch d_model]."""
+    return (weights.W_U[:, answers[:, 0]] - weights.W_U[:, answers[:, 1]]).T
+
+
+def attribution_by_head(run: Run, weights: Weights, answers: Tensor) -> Tensor:
+    """Each head's direct contribution to the logit difference at the run's last position. [layer head batch]
+
+    b_O belongs to no head and is left out. The run must have kept "z" and "final_scale".
+    """
+    direction = _scaled_direction(run, weights, answers)
+    z = _at_last(run["z"], run)  # layer batch head d_head
+    read = einsum(weights.W_O, direction, "layer head d_head d_model, batch d_model -> layer head batch d_head")
+    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+
+
+def attribution_by_layer(run: Run, weights: Weights, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """What each attention layer (b_O included) and each MLP adds directly. Two tensors [layer batch].
+
+    The run must have kept "attn_out", "mlp_out" and "final_scale".
+    """
+    direction = _scaled_direction(run, weights, answers)
+    return (_at_last(run["attn_out"], run) * direction).sum(-1), (_at_last(run["mlp_out"], run) * direction).sum(-1)
+
+
+def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
+    """Logit difference read off the residual stream before each layer, and after the last. [layer+1 batch]
+
+    The clean run's final LayerNorm scale is used throughout, and b_U is added, so the last entry is the model's own
+    logit difference. The run must have kept "resid_pre", "resid_final" and "final_scale".
+    """
+    direction = _scaled_direction(run, weights, answers)
+    streams = torch.cat([_at_last(run["resid_pre"], run), at_positions(run["resid_final"], run.last)[None]])
+    bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
+    return (streams * direction).sum(-1) + bias
+
+
+def final_scale(run: Run) -> Tensor:
+    """What the final LayerNorm divides by at the run's last position. [batch]"""
+    return at_positions(run["final_scale"], run.last)[:, 0]
+
+
+def _scaled_direction(run: Run, weights: Weights, answers: Tensor) -> Tensor:
+    return answer_direction(weights, answers) / final_scale(run)[:, None]
+
+
+def _at_last(stacked: Tensor, run: Run) -> Tensor:
+    """[layer batch pos ...] at the run's last position: [layer batch ...]."""
+    return torch.stack([at_positions(layer, run.last) for layer in stacked])

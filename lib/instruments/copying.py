@@ -1,0 +1,43 @@
+"""Copy scores: does a head, attending to a token, raise that token's own logit above nearly all others?
+
+Two published definitions differ in what the head is given to read. Wang et al. 2022, §3.1, take the residual stream
+after the first block at the tokens' positions; the name-list definition takes token embeddings and the first MLP alone.
+Both are `copy_hits` on another `resid`. Value biases are folded into b_O here, so neither definition's b_V matters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lib.activations import Weights
+from lib.heads import Head
+from lib.instruments.forward import Block, add_mlp_, normalize
+
+
+def embedding_after_first_mlp(weights: Weights, tokens: Tensor) -> Tensor:
+    """Embedding of `tokens` [n] plus what the first MLP adds to it, without position or attention. [n d_model]"""
+    resid = weights.W_E[tokens]
+    add_mlp_(resid, Block.of(weights, 0), weights)
+    return resid
+
+
+def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
+    """Whether each token is among the `top` logits of the head's output when it reads `resid` alone. bool [n]
+
+    resid: [n d_model], what the head attends to; tokens: [n], the tokens that stand there. sign = -1 flips the head's
+    output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
+    LayerNorm before the head rescales `resid` and nothing else, and the final one undoes any scale, so it is left out.
+    """
+    if sign not in (1, -1):
+        raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")
+    written = sign * (resid @ weights.W_V[head] @ weights.W_O[head])
+    logits = normalize(written, weights) @ weights.W_U + weights.b_U
+    return (logits.topk(top, dim=-1).indices == tokens[:, None]).any(-1)
+
+
+def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
+    """`copy_hits` of every head after the first layer, whose heads come before the first MLP. bool [layer-1 head n]"""
+    heads = (Head(layer, index) for layer in range(1, weights.n_layers) for index in range(weights.n_heads))
+    hits = [copy_hits(weights, head, resid, tokens, top=top, sign=sign) for head in heads]
+    return torch.stack(hits).unflatten(0, (-1, weights.n_heads))

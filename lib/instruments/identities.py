@@ -1,0 +1,240 @@
+"""Identities between what a run keeps, its weights and its logits: they hold on every model, up to rounding.
+
+Where one does not hold, the hooking library reports something other than what the model computes, and no instrument
+that reads it may be believed. Three kinds: parts that must make up a whole; the same prompts run another way; and
+edits made by hooks, compared with the same edits in a forward pass of plain tensors (`forward`).
+Every function returns the largest deviation of each prompt [batch], or logits to be compared. Edits and reruns need
+the model itself, so unlike other instruments these functions take it.
+Out of scope: what a deviation may be (that is a band), gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from lib.activations import Run, Weights, at_positions
+from lib.instruments import forward
+from lib.instruments.attribution import answer_direction, attribution_by_head
+from lib.model import SITES, Edit, Model
+
+# TransformerLens 4.3 reads resid_mid where the second LayerNorm takes its input, after the residual connection has
+# branched off: what is kept there is right, but an edit reaches the MLP alone. Nothing here edits it.
+NOT_EDITABLE = ("resid_mid",)
+EDITABLE = tuple(site for site in SITES if site not in NOT_EDITABLE)
+
+SiteEdit = Callable[[str, int, Tensor], Tensor]
+
+
+def unedited(site: str, layer: int, activation: Tensor) -> Tensor:
+    """The edit that changes nothing."""
+    return activation
+
+
+def relative_gap(whole: Tensor, parts: Iterable[Tensor]) -> Tensor:
+    """How far `parts` are from adding up to `whole`, as a share of the longest vector among them. [batch]
+
+    All are [... batch pos d]. The longest, not the whole: rounding follows the size of what is added, and large parts
+    may cancel.
+    """
+    total, longest = torch.zeros_like(whole), whole.norm(dim=-1)
+    for part in parts:
+        total = total + part
+        longest = torch.maximum(longest, part.norm(dim=-1))
+    gap = (whole - total).norm(dim=-1) / longest
+    return gap.amax(-1).flatten(0, -2).amax(0) if gap.ndim > 2 else gap.amax(-1)
+
+
+def largest_gap(logits: Tensor, others: Tensor) -> Tensor:
+    """Largest difference between two sets of logits [batch d_vocab], whose own means no softmax sees. [batch]"""
+    return (_centred(logits) - _centred(others)).abs().amax(-1)
+
+
+def _attention_adds(run: Run, weights: Weights) -> Tensor:
+    return relative_gap(run["resid_mid"], [run["resid_pre"], run["attn_out"]])
+
+
+def _mlp_adds(run: Run, weights: Weights) -> Tensor:
+    return relative_gap(run["resid_post"], [run["resid_mid"], run["mlp_out"]])
+
+
+def _layers_hand_on(run: Run, weights: Weights) -> Tensor:
+    entering = torch.cat([run["resid_pre"][1:], run["resid_final"][None]])
+    return relative_gap(run["resid_post"], [entering])
+
+
+def _stream_is_a_sum(run: Run, weights: Weights) -> Tensor:
+    return relative_gap(run["resid_final"], [*_embedding(run.tokens, weights), *run["attn_out"], *run["mlp_out"]])
+
+
+def _heads_add_up(run: Run, weights: Weights) -> Tensor:
+    by_head = zip(
+        run["z"].unbind(-2), weights.W_O.unbind(1), strict=True
+    )  # layer batch pos d_head, layer d_head d_model
+    written = (z @ W_O[:, None] for z, W_O in by_head)
+    return relative_gap(run["attn_out"], [*written, weights.b_O[:, None, None].expand_as(run["attn_out"])])
+
+
+def _inputs_read_the_stream(run: Run, weights: Weights) -> Tensor:
+    layers = zip(run["resid_pre"], forward.blocks(weights), strict=True)
+    read = zip(*(forward.project(x, block, weights) for x, block in layers), strict=True)  # q, k, v, each by layer
+    gaps = [
+        relative_gap(run[site].flatten(-2), [torch.stack(by_layer).flatten(-2)])
+        for site, by_layer in zip("qkv", read, strict=True)
+    ]
+    return torch.stack(gaps).amax(0)
+
+
+def _pattern_is_softmax(run: Run, weights: Weights) -> Tensor:
+    expected = [forward.attention_pattern(q, k) for q, k in zip(run["q"], run["k"], strict=True)]
+    return (run["pattern"] - torch.stack(expected)).abs().amax((0, 2, 3, 4))
+
+
+def _pattern_sums_to_one(run: Run, weights: Weights) -> Tensor:
+    return (run["pattern"].sum(-1) - 1).abs().amax((0, 2, 3))
+
+
+def _pattern_moves_values(run: Run, weights: Weights) -> Tensor:
+    moved = (run["pattern"] @ run["v"].transpose(2, 3)).transpose(2, 3)
+    return relative_gap(run["z"].flatten(-2), [moved.flatten(-2)])
+
+
+def _scale_is_of_the_final_stream(run: Run, weights: Weights) -> Tensor:
+    return relative_gap(run["final_scale"], [_layer_norm_scale(run["resid_final"], weights)])
+
+
+# What each says, as a sentence, and the deviation. Relative, so rounding is all that may be left.
+PARTS: Mapping[str, Callable[[Run, Weights], Tensor]] = MappingProxyType(
+    {
+        "the stream after attention is the stream before it plus attn_out": _attention_adds,
+        "the stream after an MLP is the stream before it plus mlp_out": _mlp_adds,
+        "each layer is given what the layer before it handed on": _layers_hand_on,
+        "the final stream is the embedding plus every attention and MLP output": _stream_is_a_sum,
+        "attn_out is the sum of the heads' z W_O plus b_O": _heads_add_up,
+        "q, k and v are read from the normalised stream entering the layer": _inputs_read_the_stream,
+        "the pattern is the causal softmax of q k": _pattern_is_softmax,
+        "the pattern of every query sums to 1": _pattern_sums_to_one,
+        "z is the values weighted by the pattern": _pattern_moves_values,
+        "the final LayerNorm's scale is that of the final stream": _scale_is_of_the_final_stream,
+    }
+)
+
+
+def attention_to_later_tokens(run: Run) -> Tensor:
+    """The largest attention from any position to a later one. [batch]"""
+    later = torch.ones(run["pattern"].shape[-2:], dtype=torch.bool, device=run["pattern"].device).triu(1)
+    return (run["pattern"].abs() * later).amax((0, 2, 3, 4))
+
+
+def attribution_gap(run: Run, weights: Weights, answers: Tensor) -> Tensor:
+    """How far attributions are from adding up to the logit difference: heads, b_O, MLPs, embedding and b_U. [batch]
+
+    answers: [batch 2]. The run must have kept "z", "mlp_out" and "final_scale".
+    """
+    direction = answer_direction(weights, answers) / at_positions(run["final_scale"], run.last)
+    token, position = _embedding(run.tokens, weights)
+    others = at_positions(token + position + run["mlp_out"].sum(0) + weights.b_O.sum(0), run.last)
+    bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
+    total = attribution_by_head(run, weights, answers).sum((0, 1)) + (others * direction).sum(-1) + bias
+    return (total - run.logit_difference(answers)).abs()
+
+
+def forward_in_plain_tensors(weights: Weights, tokens: Tensor, last: Tensor, *, edit: SiteEdit = unedited) -> Tensor:
+    """Logits at `last` [batch] of tokens [batch pos], with no library: the functions of `forward` one after another.
+
+    edit: from (site, layer, activation) to the activation as it shall be, at every site of SITES. [batch d_vocab]
+    """
+    x = sum(_embedding(tokens, weights))
+    for layer, block in enumerate(forward.blocks(weights)):
+        x = edit("resid_pre", layer, x)
+        projected = zip("qkv", forward.project(x, block, weights), strict=True)
+        q, k, v = (edit(site, layer, activation) for site, activation in projected)
+        pattern = edit("pattern", layer, forward.attention_pattern(q, k))
+        z = edit("z", layer, (pattern @ v.transpose(1, 2)).transpose(1, 2))
+        x = edit("resid_mid", layer, x + edit("attn_out", layer, forward.combine(z, block)))
+        after = x.clone()
+        forward.add_mlp_(after, block, weights)
+        x = edit("resid_post", layer, x + edit("mlp_out", layer, after - x))
+    x = edit("resid_final", 0, x)
+    normalised = _centred(x) / edit("final_scale", 0, _layer_norm_scale(x, weights))
+    return at_positions(normalised, last) @ weights.W_U + weights.b_U
+
+
+def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor, dtype: torch.dtype) -> Tensor:
+    """Logits at `last` [batch] of the model saved in `directory`, loaded without any hooking library. [batch d_vocab]
+
+    Weights are as stored, LayerNorms unfolded; attention is eager, the only kind that computes a pattern.
+    """
+    plain = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager", dtype=dtype)
+    plain = plain.to(tokens.device).eval()
+    with torch.no_grad():
+        return at_positions(plain(tokens).logits, last)
+
+
+def layers_of(site: str, weights: Weights) -> range:
+    """The layers in which a site exists; range(1) for a site that exists once."""
+    return range(weights.n_layers if "{}" in SITES[site] else 1)
+
+
+def flipped_by_hooks(model: Model, run: Run, site: str) -> Tensor:
+    """Logits with the sign of one site's activation flipped by hooks, in another layer for each prompt. [batch d_vocab]
+
+    Prompt i is edited in layer i, modulo the number of layers, and no prompt elsewhere: one pass tries every layer,
+    and whether an edit stays in its own prompt.
+    """
+    layers = layers_of(site, model.weights)
+    edits = [Edit(site, layer, partial(_flip, layer=layer, layers=layers)) for layer in layers]
+    return model.run(run.tokens, last=run.last, edits=edits).logits
+
+
+def flipped_in_plain_tensors(weights: Weights, run: Run, site: str) -> Tensor:
+    """What `flipped_by_hooks` is to give, by `forward_in_plain_tensors`. [batch d_vocab]"""
+
+    def edit(here: str, layer: int, activation: Tensor) -> Tensor:
+        return _flip(activation, layer=layer, layers=layers_of(site, weights)) if here == site else activation
+
+    return forward_in_plain_tensors(weights, run.tokens, run.last, edit=edit)
+
+
+def patched_into_itself(model: Model, run: Run, site: str) -> Tensor:
+    """Logits with a site's activation replaced by the run's own in every layer at once. [batch d_vocab]"""
+    stacked = run[site] if "{}" in SITES[site] else run[site][None]
+    edits = [Edit(site, layer, lambda _, kept=kept: kept) for layer, kept in enumerate(stacked)]
+    return model.run(run.tokens, last=run.last, edits=edits).logits
+
+
+def run_one_by_one(model: Model, run: Run) -> Tensor:
+    """Logits of each prompt run by itself and without padding. [batch d_vocab]"""
+    prompts = zip(run.tokens, run.last, strict=True)
+    return torch.cat([model.run(row[None, : last + 1], last=last[None]).logits for row, last in prompts])
+
+
+def run_with_other_padding(model: Model, run: Run) -> Tensor:
+    """Logits with every token after the last position exchanged for another. [batch d_vocab]"""
+    padding = torch.arange(run.tokens.shape[1], device=run.last.device) > run.last[:, None]
+    other = (run.tokens + 1) % model.weights.W_E.shape[0]
+    return model.run(torch.where(padding, other, run.tokens), last=run.last).logits
+
+
+def _flip(activation: Tensor, *, layer: int, layers: range) -> Tensor:
+    mine = torch.arange(len(activation), device=activation.device) % len(layers) == layer
+    return torch.where(mine.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)
+
+
+def _embedding(tokens: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+    token = weights.W_E[tokens]
+    return token, weights.W_pos[: tokens.shape[1]].expand_as(token)
+
+
+def _layer_norm_scale(x: Tensor, weights: Weights) -> Tensor:
+    return (_centred(x).pow(2).mean(-1, keepdim=True) + weights.layer_norm_eps).sqrt()
+
+
+def _centred(x: Tensor) -> Tensor:
+    return x - x.mean(-1, keepdim=True)

@@ -1,0 +1,115 @@
+"""The words every renderer uses: how a claim stands, why it does not hold, and how a figure is printed.
+
+Pure functions of the records in lib/measurements.py. Layout and colour are the renderers' own business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Literal
+
+from lib.measurements import Claim, Measurement, Session
+
+Standing = Literal["holds", "fails", "inconclusive", "error", "skipped"]
+
+# What a reader must see first comes first.
+ORDER: tuple[Standing, ...] = ("error", "fails", "inconclusive", "skipped", "holds")
+MARKS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "error": "!", "skipped": "-"}
+WORDS = {
+    "holds": "holds",
+    "fails": "fails",
+    "inconclusive": "inconclusive",
+    "error": "could not run",
+    "skipped": "skipped",
+}
+VERDICT_STANDINGS: dict[str, Standing] = {"pass": "holds", "fail": "fails", "inconclusive": "inconclusive"}
+VERDICT_WORDS = {"pass": "inside", "fail": "outside", "inconclusive": "inconclusive"}
+NO_SUBJECT = "no subject"  # printed for a claim whose file did not even load
+LEAST_DECIMALS, MOST_DECIMALS = 2, 6
+
+
+def standing(claim: Claim) -> Standing:
+    """How a claim came out. Inconclusive: it failed, no figure is outside its band, one holds an end of its band."""
+    if claim.outcome == "failed":
+        verdicts = {figure.verdict for figure in claim.measurements}
+        return "inconclusive" if "inconclusive" in verdicts and "fail" not in verdicts else "fails"
+    return "holds" if claim.outcome == "passed" else claim.outcome
+
+
+def worst_first(claims: list[Claim]) -> list[Claim]:
+    """Claims in ORDER, otherwise as they came."""
+    return sorted(claims, key=lambda claim: ORDER.index(standing(claim)))
+
+
+def figures_worst_first(claim: Claim) -> list[Measurement]:
+    """A claim's figures: outside their band, then inconclusive, then inside."""
+    return sorted(claim.measurements, key=lambda figure: ORDER.index(VERDICT_STANDINGS[figure.verdict]))
+
+
+def not_passed(claim: Claim) -> list[Measurement]:
+    """The figures that are not inside their band, worst first."""
+    return [figure for figure in figures_worst_first(claim) if figure.verdict != "pass"]
+
+
+def why(claim: Claim) -> str:
+    """Why a claim does not hold, as one sentence; empty where it does."""
+    if claim.outcome == "passed":
+        return ""
+    if claim.outcome == "failed":
+        figures = not_passed(claim)
+        if figures:
+            more = f" (and {len(figures) - 1} more like it)" if len(figures) > 1 else ""
+            return f"{figures[0].label}: {figures[0].explanation}{more}"
+    return next(iter(claim.reason.strip().splitlines()), "no reason was given")
+
+
+def subject_names(session: Session) -> list[str]:
+    """Names of the subjects described, then of those that only a claim mentions: "" for a file that did not load."""
+    return list(dict.fromkeys([s.name for s in session.subjects] + [claim.subject for claim in session.claims]))
+
+
+def claims_about(session: Session, subject: str) -> list[Claim]:
+    """Claims about one subject, worst first."""
+    return worst_first([claim for claim in session.claims if claim.subject == subject])
+
+
+def verdict_sentence(claims: list[Claim]) -> str:
+    """One sentence: "41 of 43 claims hold, 1 fails, 1 is inconclusive"."""
+    if not claims:
+        return "no claim was run"
+    counts = Counter(standing(claim) for claim in claims)
+    parts = [f"{counts['holds']} of {len(claims)} {'claim holds' if len(claims) == 1 else 'claims hold'}"]
+    for name, one, many in (
+        ("fails", "fails", "fail"),
+        ("inconclusive", "is inconclusive", "are inconclusive"),
+        ("error", "could not be run", "could not be run"),
+        ("skipped", "was skipped", "were skipped"),
+    ):
+        if counts[name]:
+            parts.append(f"{counts[name]} {one if counts[name] == 1 else many}")
+    return ", ".join(parts)
+
+
+def measured(figure: Measurement) -> tuple[str, str]:
+    """The value and its 95% interval as text; the interval is "exact" or "no spread" where it has no width.
+
+    Printed are two digits of the interval's width, and enough to tell its ends from those of the band: a figure that
+    misses its band by 0.0004 must not be printed as the edge it missed.
+    """
+    edges = [edge for edge in (figure.published.accept.above, figure.published.accept.below) if edge is not None]
+    gaps = [abs(end - edge) for end in (figure.low, figure.high) for edge in edges]
+    finest = [(figure.high - figure.low) / 10, *gaps]
+    decimals = [math.ceil(-math.log10(size)) for size in finest if size > 0]
+    decimals = min(max([LEAST_DECIMALS, *decimals]), MOST_DECIMALS)
+    numbers = (figure.value, figure.low, figure.high)
+    vanishes = all(abs(number) < 10**-decimals for number in numbers) and any(numbers)
+    form = ".3g" if vanishes or max(map(abs, numbers)) >= 1e6 else f".{decimals}f"
+    if figure.low == figure.high:
+        return f"{figure.value:{form}}", "exact" if figure.method == "exact" else "no spread"
+    return f"{figure.value:{form}}", f"[{figure.low:{form}}, {figure.high:{form}}]"
+
+
+def sample(figure: Measurement) -> str:
+    """The sample size as text; empty for what was computed, not sampled."""
+    return "" if figure.method == "exact" else f"N = {figure.n}"

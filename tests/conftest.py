@@ -1,0 +1,37 @@
+"""Models the suite's own tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from ioi_fixtures import planted
+from lib.model import Model, load
+
+PARTIAL = Path(__file__).parents[2] / "shared" / "gpt2-small-partial"
+
+
+@pytest.fixture(scope="session")
+def planted_model() -> Model:
+    """The reference model, loaded."""
+    return load(planted.directory(), name="planted", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def random_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised GPT-2-small-shaped model with the reference model's tokenizer, saved."""
+    directory = tmp_path_factory.mktemp("random-gpt2")
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(planted.directory())
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_inner=256)).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def real_gpt2_files() -> Path:
+    """GPT-2 small's tokenizer, config and attention weights."""
+    if not PARTIAL.is_dir():
+        pytest.skip(f"GPT-2 small's tokenizer and attention weights are not at {PARTIAL}")
+    return PARTIAL

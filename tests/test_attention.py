@@ -1,0 +1,83 @@
+"""Attention instruments against plain loops, and against the slips they must not make."""
+
+import pytest
+import torch
+
+from lib.activations import Run
+from lib.heads import Head
+from lib.instruments.attention import (
+    attention,
+    projection_on_token,
+    repeated_token_scores,
+    value_weighted_attention,
+)
+
+BATCH, POS, LAYERS, HEADS = 3, 6, 2, 4
+QUERY, KEY = torch.tensor([5, 4, 3]), torch.tensor([1, 2, 0])
+
+
+def random_run(tokens=None):
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 50, (BATCH, POS)) if tokens is None else tokens
+    batch, pos = tokens.shape
+    causal = torch.ones(pos, pos).tril().bool()
+    scores = torch.randn(LAYERS, batch, HEADS, pos, pos).masked_fill(~causal, -torch.inf)
+    activations = {"pattern": scores.softmax(-1), "v": torch.randn(LAYERS, batch, pos, HEADS, 8)}
+    return Run(tokens, torch.full((batch,), pos - 1), torch.zeros(batch, 50), activations)
+
+
+def test_attention_reads_each_prompt_at_its_own_positions():
+    run = random_run()
+    measured = attention(run, query=QUERY, key=KEY)
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            for row in range(BATCH):
+                assert measured[layer, head, row] == run["pattern"][layer, row, head, QUERY[row], KEY[row]]
+
+
+def test_attention_at_one_position_for_all_prompts_is_another_figure():
+    run = random_run()
+    wrong = run["pattern"][:, :, :, -1, KEY[0]].permute(0, 2, 1)  # positions by -1, as on unpadded prompts
+    assert not torch.allclose(attention(run, query=QUERY, key=KEY), wrong)
+
+
+def test_a_key_after_its_query_is_refused():
+    with pytest.raises(ValueError, match="prompt 2: key position 4 comes after query position 3"):
+        attention(random_run(), query=QUERY, key=torch.tensor([1, 2, 4]))
+
+
+def test_value_weighted_attention_is_a_share_and_follows_the_norms():
+    run = random_run()
+    shares = [value_weighted_attention(run, query=QUERY, key=torch.full((BATCH,), key)) for key in range(4)]
+    assert torch.allclose(torch.stack(shares)[:, :, :, 2].sum(0), torch.ones(LAYERS, HEADS))  # prompt 2 ends at 3
+    run["v"][:, 0, 1] *= 1e4
+    assert (value_weighted_attention(run, query=QUERY, key=KEY)[:, :, 0] > 0.99).all()
+
+
+def test_repeated_token_scores_against_a_plain_loop():
+    tokens = torch.randint(0, 50, (BATCH, 5)).repeat(1, 2)
+    run = random_run(tokens)
+    scores = repeated_token_scores(run)
+    pattern, half = run["pattern"], 5
+    for kind, pairs in {
+        "previous": [(query, query - 1) for query in range(1, 10)],
+        "duplicate": [(query, query - half) for query in range(half, 10)],
+        "induction": [(query, query - half + 1) for query in range(half, 10)],
+    }.items():
+        expected = torch.stack([pattern[..., query, key] for query, key in pairs]).mean(0).permute(0, 2, 1)
+        assert torch.allclose(getattr(scores, kind), expected), kind
+
+
+def test_tokens_that_do_not_repeat_are_refused():
+    with pytest.raises(ValueError, match="must repeat the first"):
+        repeated_token_scores(random_run())
+
+
+def test_projection_on_a_token_is_the_heads_output_on_its_unembedding(planted_model):
+    tokens, last = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), torch.tensor([3, 2])
+    run = planted_model.run(tokens, last=last, keep=["z"])
+    weights, head = planted_model.weights, Head(9, 9)
+    for row, token in enumerate((11, 12)):
+        output = run["z"][9, row, last[row], 9] @ weights.W_O[9, 9]
+        measured = projection_on_token(run, weights, head, torch.tensor([11, 12]))[row]
+        assert measured == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)

@@ -1,0 +1,46 @@
+"""Batches within a memory budget: the same values, in the same order, and no silence when a GPU runs out."""
+
+import pytest
+import torch
+
+from lib.budget import ENOUGH_ROWS, BatchHalved, in_batches
+
+
+def doubled(sizes, *, fits=100):
+    """A measurement that notes its batch sizes, and runs out of memory above `fits` prompts."""
+
+    def measure(prompts):
+        sizes.append(len(prompts))
+        if len(prompts) > fits:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return torch.stack([prompts, prompts * 2])
+
+    return measure
+
+
+def test_batches_stay_within_the_budget_and_keep_their_order():
+    sizes = []
+    values = in_batches(doubled(sizes), torch.arange(10), rows=5, row_bytes=8, budget=130)
+    assert values.tolist() == [list(range(10)), [2 * i for i in range(10)]]
+    assert sizes == [3, 3, 3, 1]
+
+
+def test_more_memory_than_matrix_products_profit_from_is_not_used():
+    sizes = []
+    in_batches(doubled(sizes), torch.arange(3), rows=ENOUGH_ROWS, row_bytes=1, budget=None)
+    assert sizes == [1, 1, 1]
+
+
+def test_a_gpu_that_runs_out_of_memory_halves_the_batch_and_says_so():
+    sizes = []
+    with pytest.warns(BatchHalved, match="going on with 2 prompts at once"):
+        values = in_batches(doubled(sizes, fits=2), torch.arange(6), rows=1, row_bytes=1, budget=5)
+    assert values[0].tolist() == list(range(6))
+    assert sizes == [5, 2, 2, 2]
+
+
+def test_one_prompt_too_many_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match="a budget of 39 bytes does not hold one prompt: give at least 40"):
+        in_batches(doubled([]), torch.arange(2), rows=5, row_bytes=8, budget=39)
+    with pytest.warns(BatchHalved), pytest.raises(ValueError, match="does not hold the work on one prompt"):
+        in_batches(doubled([], fits=0), torch.arange(2), rows=1, row_bytes=1, budget=2)

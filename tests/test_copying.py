@@ -1,0 +1,56 @@
+"""Copy scores: literal on a two-token toy, equal to the definition on a model, and blind to nothing they should see."""
+
+import pytest
+import torch
+
+from ioi_fixtures.prompts import check_words
+from ioi_fixtures.words import NAMES
+from lib.activations import Weights
+from lib.heads import Head
+from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+
+
+def toy(output):
+    """One layer, two heads, eight tokens that are their own coordinates; head 0 writes `output` times what it reads."""
+    zero = torch.zeros
+    W_O = zero(1, 2, 8, 8)
+    W_O[0, 0] = output * torch.eye(8)
+    W_V = torch.eye(8).expand(1, 2, 8, 8)
+    return Weights(
+        W_E=torch.eye(8), W_pos=zero(4, 8), W_Q=zero(1, 2, 8, 8), W_K=zero(1, 2, 8, 8), W_V=W_V, W_O=W_O,
+        b_Q=zero(1, 2, 8), b_K=zero(1, 2, 8), b_V=zero(1, 2, 8), b_O=zero(1, 8),
+        W_in=zero(1, 8, 3), b_in=zero(1, 3), W_out=zero(1, 3, 8), b_out=zero(1, 8),
+        W_U=torch.eye(8), b_U=zero(8), layer_norm_eps=1e-5, activation="gelu_new",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("output", "sign", "expected"), [(1, 1, True), (-1, 1, False), (-1, -1, True), (1, -1, False)])
+def test_a_head_that_writes_what_it_reads_copies_and_its_negative_does_not(output, sign, expected):
+    tokens = torch.arange(8)
+    assert (copy_hits(toy(output), Head(0, 0), torch.eye(8), tokens, top=1, sign=sign) == expected).all()
+
+
+def test_the_bias_of_the_unembedding_is_added_after_the_sign():
+    weights = toy(-1)
+    weights.b_U[3] = 100.0
+    hits = copy_hits(weights, Head(0, 0), torch.eye(8), torch.arange(8), top=1, sign=-1)
+    assert hits.tolist() == [token == 3 for token in range(8)]
+
+
+def test_hits_are_those_of_the_definition_spelled_out(planted_model):
+    weights = planted_model.weights
+    tokens = torch.tensor([check_words(planted_model.tokenizer)[name] for name in NAMES[:10]])
+    resid = embedding_after_first_mlp(weights, tokens)
+    everyone = copy_hits_of_all(weights, resid, tokens)
+    assert everyone.shape == (11, 12, 10)
+    for head in (Head(9, 9), Head(10, 7), Head(3, 3)):
+        for row, token in enumerate(tokens):
+            output = resid[row] @ weights.W_V[head] @ weights.W_O[head]
+            output = (output - output.mean()) / output.std(correction=0)
+            top = (output @ weights.W_U + weights.b_U).topk(5).indices.tolist()
+            assert everyone[head.layer - 1, head.index, row].item() == (token.item() in top)
+
+
+def test_another_sign_is_refused():
+    with pytest.raises(ValueError, match="sign is 0"):
+        copy_hits(toy(1), Head(0, 0), torch.eye(8), torch.arange(8), sign=0)

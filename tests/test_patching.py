@@ -1,0 +1,110 @@
+"""Activation patching: equal to one hooked pass a layer, position and head, whatever two prompts have in common."""
+
+import pytest
+import torch
+
+from lib.heads import Head
+from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
+from tests import hook_loops
+from tests.random_model import one_thread, other_names, other_subject, prompts, random_model
+
+SHAPE = {"n_layer": 3, "n_head": 2, "n_embd": 16}
+
+
+@pytest.fixture(scope="module", params=["S2 alone float64", "all names float64", "all names float32"])
+def case(request):
+    model = random_model(**SHAPE, dtype=request.param[-7:])
+    batch = prompts(12)
+    other = other_subject(batch) if request.param.startswith("S2") else other_names(batch)
+    tolerance = {"float64": 1e-9, "float32": 1e-4}[request.param[-7:]]
+    with one_thread():
+        yield model, batch, batch.run(model), other.run(model), tolerance
+
+
+def largest_difference(a, b):
+    return float((a - b).abs().max())
+
+
+@pytest.mark.parametrize("site", STREAM_SITES)
+def test_streams_equal_one_hooked_pass_a_layer_and_position(case, site):
+    model, batch, clean, corrupted, tolerance = case
+    fast = patch_stream(model.weights, corrupted, clean, batch.answers, site=site)
+    for layer in range(3):
+        for column in range(fast.shape[1]):
+            slow = hook_loops.patch_stream(model, corrupted, clean, batch.answers, site, layer, column)
+            assert largest_difference(fast[layer, column], slow) < tolerance
+
+
+@pytest.mark.parametrize("site", HEAD_SITES)
+def test_heads_equal_one_hooked_pass_each(case, site):
+    model, batch, clean, corrupted, tolerance = case
+    fast = patch_heads(model.weights, corrupted, clean, batch.answers, site=site)
+    for layer in range(3):
+        for head in range(2):
+            slow = hook_loops.patch_head(model, corrupted, clean, batch.answers, site, Head(layer, head))
+            assert largest_difference(fast[layer, head], slow) < tolerance
+
+
+@pytest.mark.parametrize("name", ["S2", "END"])
+@pytest.mark.parametrize("site", HEAD_SITES)
+def test_heads_at_one_position_equal_one_hooked_pass_each(case, site, name):
+    model, batch, clean, corrupted, tolerance = case
+    position = batch.positions[name]
+    fast = patch_heads(model.weights, corrupted, clean, batch.answers, site=site, position=position)
+    for head in (Head(0, 1), Head(1, 0), Head(2, 1)):
+        slow = hook_loops.patch_head(model, corrupted, clean, batch.answers, site, head, position)
+        assert largest_difference(fast[head], slow) < tolerance
+
+
+def test_near_misses_give_other_values(case):
+    model, batch, clean, corrupted, _ = case
+    s2, end = batch.positions["S2"], batch.positions["END"]
+    streams = patch_stream(model.weights, corrupted, clean, batch.answers, site="resid_pre")
+    next_column = hook_loops.patch_stream(model, corrupted, clean, batch.answers, "resid_pre", 1, 8)
+    assert largest_difference(streams[1, 7], next_column) > 1e-2
+    heads = patch_heads(model.weights, corrupted, clean, batch.answers, site="v", position=s2)
+    for site, position in (("v", None), ("v", end), ("v", s2[:1].expand(12)), ("k", s2)):
+        slow = hook_loops.patch_head(model, corrupted, clean, batch.answers, site, Head(1, 0), position)
+        assert largest_difference(heads[1, 0], slow) > 1e-3, (site, position)
+    opposite = hook_loops.patch_head(model, clean, corrupted, batch.answers, "v", Head(1, 0), s2)
+    assert largest_difference(heads[1, 0], opposite) > 1e-2
+
+
+def test_where_two_runs_agree_the_base_run_s_own_value_stands(case):
+    model, batch, clean, corrupted, _ = case
+    own = corrupted.logit_difference(batch.answers)
+    streams = patch_stream(model.weights, corrupted, clean, batch.answers, site="resid_pre")
+    first = batch.positions["IO"].minimum(batch.positions["S1"])
+    for column in range(streams.shape[1]):
+        before = column < first
+        assert torch.equal(streams[:, column, before], own[before].expand(3, -1))
+    same = patch_heads(model.weights, corrupted, corrupted, batch.answers, site="z")
+    assert largest_difference(same, own) < 1e-5
+
+
+def test_a_patch_of_everything_gives_the_source_run(case):
+    """At layer 0, with every position that differs patched one after another, the last stream is the source's own."""
+    model, batch, clean, corrupted, _ = case
+    streams = patch_stream(model.weights, corrupted, clean, batch.answers, site="resid_pre")
+    at_end = streams[2].gather(0, batch.last[None])[0]
+    assert largest_difference(at_end, clean.logit_difference(batch.answers)) > 1e-3
+    assert largest_difference(streams[0].gather(0, batch.last[None])[0], corrupted.logit_difference(batch.answers)) == 0
+
+
+def test_a_small_budget_changes_nothing_but_the_batches(case):
+    model, batch, clean, corrupted, tolerance = case
+    for measure, site in ((patch_stream, "mlp_out"), (patch_heads, "k")):
+        whole = measure(model.weights, corrupted, clean, batch.answers, site=site)
+        split = measure(model.weights, corrupted, clean, batch.answers, site=site, budget=500_000)
+        assert largest_difference(whole, split) < tolerance
+
+
+def test_misuse_is_refused_with_the_reason(case):
+    model, batch, clean, corrupted, _ = case
+    with pytest.raises(ValueError, match="site is 'z': it is one of resid_pre, attn_out, mlp_out"):
+        patch_stream(model.weights, corrupted, clean, batch.answers, site="z")
+    with pytest.raises(ValueError, match="site is 'resid_pre': it is one of z, q, k, v, pattern"):
+        patch_heads(model.weights, corrupted, clean, batch.answers, site="resid_pre")
+    shorter = model.run(batch.tokens, last=batch.last - 1, keep=["z"])
+    with pytest.raises(ValueError, match="patch between prompts of the same lengths"):
+        patch_heads(model.weights, corrupted, shorter, batch.answers, site="z")

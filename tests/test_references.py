@@ -1,0 +1,67 @@
+"""The file of published figures is read strictly, and every band in it refuses the value just outside."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from lib.references import read_references
+from lib.statistics import exact
+
+PUBLISHED = Path(__file__).parents[1] / "ioi_fixtures" / "published.toml"
+REFERENCES = read_references(PUBLISHED)
+ENTRY = 'says = "1"\nsource = "S"\nhow = "h"\nwhy = "w"\n'
+
+
+@pytest.mark.parametrize("reference", REFERENCES.values(), ids=lambda reference: reference.id)
+def test_every_band_accepts_its_ends_and_refuses_the_value_just_outside(reference):
+    low, high = reference.accept.low, reference.accept.high
+    for end, outward in ((low, -1), (high, 1)):
+        if math.isfinite(end):
+            assert exact(end) in reference
+            assert exact(end + outward * max(1e-6, 1e-6 * abs(end))) not in reference
+
+
+def test_a_sound_entry_is_read(tmp_path):
+    reference = _read(tmp_path, f'["a/b"]\n{ENTRY}accept = {{ above = 1.0, below = 2 }}')["a/b"]
+    assert (reference.id, str(reference.accept)) == ("a/b", "1 to 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f'["a/b"]\n{ENTRY}accept = {{}}', "accepts everything says nothing"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2, below = 1 }}', "band is empty: above 2.0 and below 1.0"),
+        (f'["a/b"]\n{ENTRY}accept = {{ over = 2 }}', "accept.over: Extra inputs"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nbecause = "x"', "because: Extra inputs"),
+        ('["a/b"]\nsays = "1"\nhow = "h"\nwhy = "w"\naccept = { above = 2 }', "source: Field required"),
+        ('["a/b"]\nsays = "1"\nhow = "h"\nsource = "s"\nwhy = ""\naccept = { above = 2 }', "why: String should have"),
+        ('["a/b"', "not valid TOML"),
+    ],
+)
+def test_an_unsound_entry_is_refused_with_file_entry_and_key(tmp_path, text, says):
+    with pytest.raises(ValueError, match=says) as error:
+        _read(tmp_path, text)
+    assert "published.toml" in str(error.value)
+
+
+def test_an_unknown_id_is_answered_with_the_nearest():
+    with pytest.raises(KeyError, match="did you mean 'behaviour/accuracy'"):
+        REFERENCES["behavior/acuracy"]
+
+
+def test_a_bare_number_is_no_estimate():
+    with pytest.raises(TypeError, match="only an Estimate is judged"):
+        assert 0.9 in REFERENCES["behaviour/accuracy"]
+
+
+def test_a_verdict_names_value_band_and_source():
+    said = REFERENCES["name-movers/copy-score"].explain(exact(0.5))
+    for part in ("0.5", "at least 0.85", "Wang et al. 2022, §3.1", "outside the band"):
+        assert part in said
+
+
+def _read(folder, text):
+    path = folder / "published.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_references(path)

@@ -1,0 +1,97 @@
+import io
+import re
+
+from rich.console import Console
+
+from lib.measurements import Session
+from lib.terminal import render
+from tests.example_session import all_hold, claim, example_session, figure
+
+
+def rendered(session, width=80, colour=False, **options):
+    file = io.StringIO()
+    colours = {"force_terminal": colour, "color_system": "truecolor" if colour else None}
+    render(session, Console(file=file, width=width, highlight=False, **colours), **options)
+    return file.getvalue()
+
+
+def test_each_subject_opens_with_its_verdict():
+    text = rendered(example_session(), width=120)
+    assert "planted: 1 of 6 claims hold, 2 fail, 1 is inconclusive, 1 could not be run, 1 was skipped" in text
+    assert "second: 2 of 2 claims hold" in text
+
+
+def test_what_does_not_hold_comes_first_and_is_explained():
+    text = rendered(example_session(), width=200)
+    places = [
+        text.index("! Text such as"),
+        text.index("✗ Head 10.0 copies the name it attends to. (fails)"),
+        text.index("measured 0.61 [0.55, 0.68] (N = 100); accepted: at least 0.9; published: 'above 95%'"),
+        text.index("claims/test_movers.py::test_copies_too[planted]"),
+        text.index("? The answer beats the repeated name by about 3.56 logits. (inconclusive)"),
+        text.index("use about 62 more prompts"),
+        text.index("figure "),
+        text.index("test_behaviour.py  0 of 1"),
+    ]
+    assert places == sorted(places)
+
+
+def test_a_figure_is_one_line_with_its_four_numbers_and_verdict():
+    lines = rendered(example_session(), width=120).splitlines()
+    row = next(line for line in lines if line.startswith("copy score of 10.0 "))
+    assert row.split("  ", 1)[1].split() == ["0.61", "[0.55,", "0.68]", "at", "least", "0.9", "above", "95%", "outside"]
+    assert not any(line.startswith("copy score of 9.9") for line in lines)  # it holds
+
+
+def test_every_measurement_can_be_asked_for():
+    lines = rendered(example_session(), width=120, every_measurement=True).splitlines()
+    assert sum(line.startswith("copy score of 9.9") for line in lines) == 2
+
+
+def test_where_all_claims_hold_it_stays_short():
+    text = rendered(all_hold())
+    assert len(text.strip().splitlines()) == 5  # verdict, blank, header, one line for each of two files
+    assert "copy score" not in text
+
+
+def test_eighty_columns_are_enough_and_nothing_is_cut():
+    text = rendered(example_session())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "<behaviour/logit-difference>" in text
+
+
+def test_colour_adds_nothing_but_colour():
+    plain, coloured = rendered(example_session()), rendered(example_session(), colour=True)
+    assert "\x1b" not in plain
+    assert "\x1b" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_what_was_not_measured_is_said():
+    assert "Not measured:\n  third-model: its weights are not on this machine." in rendered(example_session())
+    assert "Not measured" not in rendered(all_hold())
+
+
+def test_brackets_are_text_not_markup():
+    odd = claim("a.py::test_a", "x[y]", "Heads [red] and [9.9] copy.", "failed", reason="assert [1] == [bold]")
+    text = rendered(example_session().model_copy(update={"claims": [odd]}))
+    for part in ("x[y]: 0 of 1", "Heads [red] and [9.9] copy.", "assert [1] == [bold]", "a.py::test_a[x[y]]"):
+        assert part in text
+
+
+def test_a_figure_of_a_claim_that_holds_is_not_listed_as_a_fault():
+    control = claim("a.py::a", "s", "A.", "passed", figure("copying", "s", "control", 0.5, 0.4, 0.6))
+    assert "control" not in rendered(example_session().model_copy(update={"claims": [control]}))
+
+
+def test_a_file_that_could_not_be_loaded_is_reported_without_a_subject():
+    broken = claim("test_b.py", "", "test_b.py can be loaded.", "error", reason="No module named 'x'")
+    text = rendered(example_session().model_copy(update={"claims": [broken]}))
+    assert "no subject: 0 of 1 claim holds, 1 could not be run" in text
+    assert "No module named 'x'" in text
+
+
+def test_a_session_renders_the_same_after_a_trip_through_json():
+    session = example_session()
+    assert rendered(Session.model_validate_json(session.model_dump_json(indent=1))) == rendered(session)
