@@ -11,7 +11,6 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
 from lib.model import CannotLoad, load
-from tests.conftest import load_tokenizer
 
 NAMES = [field.name for field in fields(AttentionWeights)]
 
@@ -26,7 +25,7 @@ def small_directory(tmp_path_factory, planted_model):
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
     model.save_pretrained(directory)
-    load_tokenizer(planted_model.directory).save_pretrained(directory)
+    planted_model.tokenizer.save_pretrained(directory)
     return directory
 
 
