@@ -54,6 +54,18 @@ def test_value_weighted_attention_is_a_share_and_follows_the_norms():
     assert (value_weighted_attention(run, query=QUERY, key=KEY)[:, :, 0] > 0.99).all()
 
 
+def test_value_weighted_attention_is_the_definition_and_not_attention_alone():
+    run = random_run()
+    measured = value_weighted_attention(run, query=QUERY, key=KEY)
+    for row in range(BATCH):
+        weighted = [
+            run["pattern"][1, row, 3, QUERY[row], key] * run["v"][1, row, key, 3].square().sum().sqrt()
+            for key in range(POS)
+        ]
+        assert measured[1, 3, row].item() == pytest.approx((weighted[KEY[row]] / sum(weighted)).item(), abs=1e-6)
+    assert not torch.allclose(measured, attention(run, query=QUERY, key=KEY), atol=0.05)
+
+
 def test_repeated_token_scores_against_a_plain_loop():
     tokens = torch.randint(0, 50, (BATCH, 5)).repeat(1, 2)
     run = random_run(tokens)
@@ -77,7 +89,10 @@ def test_projection_on_a_token_is_the_heads_output_on_its_unembedding(planted_mo
     tokens, last = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), torch.tensor([3, 2])
     run = planted_model.run(tokens, last=last, keep=["z"])
     weights, head = planted_model.weights, Head(9, 9)
+    measured = projection_on_token(run, weights, torch.tensor([11, 12]))
+    assert measured.shape == (12, 12, 2)
     for row, token in enumerate((11, 12)):
         output = run["z"][9, row, last[row], 9] @ weights.W_O[9, 9]
-        measured = projection_on_token(run, weights, head, torch.tensor([11, 12]))[row]
-        assert measured == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)
+        assert measured[head][row] == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)
+        elsewhere = run["z"][9, row, -1, 9] @ weights.W_O[9, 9] @ weights.W_U[:, token]  # -1 is padding in row 1
+        assert (abs(measured[head][row] - elsewhere) > 1e-4) == (row == 1)

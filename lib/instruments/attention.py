@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from einops import einsum
 from torch import Tensor
 
 from lib.activations import Run, Weights, at_positions
-from lib.heads import Head
 
 
 def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
@@ -37,13 +37,16 @@ def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
     return (weighted[batch, :, :, key] / weighted.sum(-1)).permute(1, 2, 0)
 
 
-def projection_on_token(run: Run, weights: Weights, head: Head, tokens: Tensor) -> Tensor:
-    """<head's output at the run's last position, W_U[:, token]> for one token a prompt: no LayerNorm. [batch]
+def projection_on_token(run: Run, weights: Weights, tokens: Tensor) -> Tensor:
+    """<each head's output at the run's last position, W_U[:, token]>, `tokens` [batch]: no LayerNorm. [layer head batch]
 
-    Wang et al. 2022, Fig. 3c. Scale-free uses (a correlation) are comparable; magnitudes are not logits.
+    Wang et al. 2022, Fig. 3c. Scale-free uses (a correlation) are comparable; magnitudes are not logits. The run must
+    have kept "z".
     """
-    z = at_positions(run["z"][head.layer], run.last)[:, head.index]
-    return ((z @ weights.W_O[head]) * weights.W_U.T[tokens]).sum(-1)
+    z = torch.stack([at_positions(layer, run.last) for layer in run["z"]])  # layer batch head d_head
+    unembedded = weights.W_U.T[tokens]
+    read = einsum(weights.W_O, unembedded, "layer head d_head d_model, batch d_model -> layer head batch d_head")
+    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
 
 
 class RepeatedTokenScores(NamedTuple):
