@@ -7,7 +7,7 @@ template; MLPs are left to compute.
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS
-from ioi_fixtures.knockouts import ARENA_K, COMPLETENESS_K, PAPER_K
+from ioi_fixtures.knockouts import ARENA_K, COMPLETENESS_K, GREEDIEST_K, GREEDY_K, PAPER_K
 from lib.heads import Head, heads
 from lib.statistics import mean_over_prompts, ratio_of_means
 
@@ -78,6 +78,27 @@ def test_random_sets_leave_circuit_and_model_alike(random_incompleteness, ioi, i
     claim = published["circuit/random-incompleteness"]
     whole = ioi_run.logit_difference(ioi.answers)
     gap = record("mean |F(M minus K) - F(C minus K)| / F(M)", ratio_of_means(random_incompleteness, whole), claim)
+    assert gap in claim
+
+
+@draft
+@pytest.mark.parametrize("members", GREEDY_K)
+def test_sets_found_by_greedy_search_tell_circuit_and_model_apart(
+    members, incompleteness, ioi, ioi_run, published, record
+):
+    """Completeness fails for K = {members}, which a greedy search found: without it, circuit and model differ much."""
+    claim = published["circuit/greedy-incompleteness"]
+    gap = ratio_of_means(incompleteness(GREEDY_K[members]), ioi_run.logit_difference(ioi.answers))
+    gap = record(f"|F(M minus K) - F(C minus K)| / F(M), K = {members}", gap, claim)
+    assert gap in claim
+
+
+@draft
+def test_the_worst_set_found_tells_circuit_and_model_apart(incompleteness, ioi, ioi_run, published, record):
+    """Completeness fails most for K = 10.7 4.11 11.10 2.2 3.0 11.2 5.9: without it, they differ by about F(M)."""
+    claim = published["circuit/greatest-incompleteness"]
+    gap = ratio_of_means(incompleteness(GREEDIEST_K), ioi_run.logit_difference(ioi.answers))
+    gap = record("|F(M minus K) - F(C minus K)| / F(M), worst K", gap, claim)
     assert gap in claim
 
 

@@ -89,8 +89,8 @@ class Model:
 
         Every token is attended to as an ordinary one: padding stands after the last token, where causality keeps it
         from mattering. Padding elsewhere needs `mask` [batch pos], 1 for a real token and 0 for padding, from which the
-        library is to count positions too. Raises RuntimeError where a hook does not fire exactly once, since a hook that is never
-        called is how an intervention silently does nothing.
+        library is to count positions too. Raises RuntimeError where a hook does not fire exactly once, since a hook
+        that is never called is how an intervention silently does nothing.
         """
         _check_sites([*keep, *(edit.site for edit in edits)])
         tokens, last = tokens.to(self.device), last.to(self.device)

@@ -25,8 +25,8 @@ def embedding_after_first_mlp(weights: Weights, tokens: Tensor) -> Tensor:
 def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
     """Whether each token is among the `top` logits of the head's output when it reads `resid` alone. bool [...]
 
-    resid: [... d_model], what the head attends to; tokens: [...], the tokens that stand there. sign = -1 flips the head's
-    output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
+    resid: [... d_model], what the head attends to; tokens: [...], the tokens that stand there. sign = -1 flips the
+    head's output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
     LayerNorm before the head rescales `resid` and nothing else, and the final one undoes any scale, so it is left out.
     """
     if sign not in (1, -1):
