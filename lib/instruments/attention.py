@@ -40,8 +40,8 @@ def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
 def projection_on_token(run: Run, weights: Weights, tokens: Tensor) -> Tensor:
     """<each head's output at the run's last position, W_U[:, token]> for one token a prompt. [layer head batch]
 
-    tokens: [batch]. Wang et al. 2022, Fig. 3c: no LayerNorm. Scale-free uses (a correlation) are comparable; magnitudes are not logits. The run must
-    have kept "z".
+    tokens: [batch]. Wang et al. 2022, Fig. 3c: no LayerNorm. Scale-free uses (a correlation) are comparable; magnitudes
+    are not logits. The run must have kept "z".
     """
     z = torch.stack([at_positions(layer, run.last) for layer in run["z"]])  # layer batch head d_head
     unembedded = weights.W_U.T[tokens]
