@@ -19,6 +19,8 @@ K_SETS = {"paper": PAPER_K, "ARENA": ARENA_K}
 OF_EVERY_HEAD = [(source, head) for source in K_SETS for head in CIRCUIT_HEADS]
 
 draft = pytest.mark.draft("the reference model's negative and duplicate-token heads are stronger than GPT-2's")
+# A search that picks what its own model does worst says nothing about another model, whose worst sets are others.
+searched_on_gpt2_small = pytest.mark.only_for("gpt2-small")
 
 
 def test_the_circuit_alone_does_most_of_the_task(whole_circuit_alone, ioi, ioi_run, published, record):
@@ -81,7 +83,7 @@ def test_random_sets_leave_circuit_and_model_alike(random_incompleteness, ioi, i
     assert gap in claim
 
 
-@draft
+@searched_on_gpt2_small
 @pytest.mark.parametrize("members", GREEDY_K)
 def test_sets_found_by_greedy_search_tell_circuit_and_model_apart(
     members, incompleteness, ioi, ioi_run, published, record
@@ -93,7 +95,7 @@ def test_sets_found_by_greedy_search_tell_circuit_and_model_apart(
     assert gap in claim
 
 
-@draft
+@searched_on_gpt2_small
 def test_the_worst_set_found_tells_circuit_and_model_apart(incompleteness, ioi, ioi_run, published, record):
     """Completeness fails most for K = 10.7 4.11 11.10 2.2 3.0 11.2 5.9: without it, they differ by about F(M)."""
     claim = published["circuit/greatest-incompleteness"]
