@@ -132,18 +132,20 @@ def test_an_average_head_moves_little_of_the_indirect_object(ioi, ioi_run, publi
 
 
 @every_name_mover
-def test_the_more_a_name_mover_attends_to_a_name_the_more_it_writes_it(head, attended_and_written, published, record):
+def test_the_more_a_name_mover_attends_to_a_name_the_more_it_writes_it(
+    head, names_attended_and_written, published, record
+):
     """The more name mover {head} attends to a name, IO or S, the further its output points along that name."""
     claim = published["name-movers/attention-and-writing"]
-    attended, written = attended_and_written
+    attended, written = names_attended_and_written
     together = record(f"correlation of attention and output, {head}", correlation(attended[head], written[head]), claim)
     assert together in claim
 
 
-def test_an_average_head_does_not_write_the_names_it_attends_to(attended_and_written, published, record):
+def test_an_average_head_does_not_write_the_names_it_attends_to(names_attended_and_written, published, record):
     """Control: in the average head outside the circuit, attention to a name and output along it hardly go together."""
     claim = published["any-head/attention-and-writing"]
-    together = correlation(*(without(values, CIRCUIT_HEADS) for values in attended_and_written))
+    together = correlation(*(without(values, CIRCUIT_HEADS) for values in names_attended_and_written))
     together = record("mean correlation of attention and output, other heads", together, claim)
     assert together in claim
 

@@ -72,11 +72,11 @@ def test_every_negative_name_mover_has_negative_eigenvalues_from_token_to_token(
 
 @every_negative
 def test_the_more_a_negative_name_mover_attends_to_a_name_the_more_it_writes_against_it(
-    head, attended_and_written, published, record
+    head, names_attended_and_written, published, record
 ):
     """The more negative name mover {head} attends to a name, IO or S, the further its output points away from it."""
     claim = published["negative-name-movers/attention-and-writing"]
-    attended, written = attended_and_written
+    attended, written = names_attended_and_written
     together = record(f"correlation of attention and output, {head}", correlation(attended[head], written[head]), claim)
     assert together in claim
 

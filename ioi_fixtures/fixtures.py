@@ -21,7 +21,7 @@ from ioi_fixtures.words import NAMES
 from lib.activations import Run, at_positions
 from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
 from lib.instruments.ablation import means_by_group
-from lib.instruments.attention import attention, projection_on_token
+from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
 from lib.measurements import Subject as SubjectRecord
@@ -189,7 +189,10 @@ def name_tokens(model: Model) -> Tensor:
 @pytest.fixture(scope="session")
 def full_ov_eigenvalues(model: Model) -> Tensor:
     """How positive the eigenvalues of each head's full OV circuit are, from tokens after the first MLP to logits.
-    [layer head]"""
+
+    Published for none of these heads. The first MLP is part of it, since without that GPT-2 small's logit difference
+    reverses its sign (Wang et al. 2022, App. J) and copy scores are published with it. [layer head]
+    """
     vocabulary = torch.arange(model.weights.W_E.shape[0], device=model.device)
     loop = token_loop(embedding_after_first_mlp(model.weights, vocabulary), model.weights.W_U)
     return eigenvalue_scores(model.weights, loop=loop)
@@ -205,14 +208,11 @@ def names_in_prompts(ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def attended_and_written(model: Model, ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
+def names_attended_and_written(model: Model, ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
     """Attention from END to IO and to S (S1 and S2 added up), and the head's output on their unembedding.
     Each [layer head name batch]"""
-    to_io, to_s1, to_s2 = (
-        attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name]) for name in ("IO", "S1", "S2")
-    )
-    written = [projection_on_token(ioi_run, model.weights, name) for name in ioi.answers.T]
-    return torch.stack([to_io, to_s1 + to_s2], 2), torch.stack(written, 2)
+    io, s1, s2 = (ioi.positions[name] for name in ("IO", "S1", "S2"))
+    return attended_and_written(ioi_run, model.weights, tokens=ioi.answers.T, places=[[io], [s1, s2]])
 
 
 def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,20 @@ def projection_on_token(run: Run, weights: Weights, tokens: Tensor) -> Tensor:
     unembedded = weights.W_U.T[tokens]
     read = einsum(weights.W_O, unembedded, "layer head d_head d_model, batch d_model -> layer head batch d_head")
     return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+
+
+def attended_and_written(
+    run: Run, weights: Weights, *, tokens: Tensor, places: Sequence[Sequence[Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Attention from the last position to some tokens, and the head's output on their unembedding: what to correlate.
+
+    tokens: [point batch]; places: for each point the positions, each [batch], at which its token stands. Attention to
+    them is added up (Wang et al. 2022, Fig. 3c), since what is read at any of them is that token. The run must have
+    kept "pattern" and "z". Returns two tensors [layer head point batch].
+    """
+    attended = [sum(attention(run, query=run.last, key=place) for place in of_token) for of_token in places]
+    written = [projection_on_token(run, weights, token) for token in tokens]
+    return torch.stack(attended, 2), torch.stack(written, 2)
 
 
 class RepeatedTokenScores(NamedTuple):
