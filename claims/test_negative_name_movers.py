@@ -6,7 +6,7 @@ from ioi_fixtures.circuit import NEGATIVE_NAME_MOVERS
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
-from lib.statistics import mean_over_prompts, ratio_of_means, share
+from lib.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
 
 every_negative = pytest.mark.parametrize("head", NEGATIVE_NAME_MOVERS, ids=str)
 
@@ -37,6 +37,48 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens,
     hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
     score = record("mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
     assert score in claim
+
+
+@every_negative
+def test_every_negative_name_mover_copies_the_names_of_the_prompts_with_its_sign_flipped(
+    head, model, names_in_prompts, published, record
+):
+    """With its sign flipped, {head} writes the name that stands at IO, S1 or S2, given the stream after a block."""
+    claim = published["negative-name-movers/copy-score-in-prompts"]
+    hits = copy_hits(model.weights, head, *names_in_prompts, sign=-1)
+    score = record(f"negative copy score of {head} in prompts", mean_over_prompts(hits.double().mean(0)), claim)
+    assert score in claim
+
+
+def test_an_average_head_does_not_copy_the_names_of_the_prompts_with_its_sign_flipped(
+    model, names_in_prompts, published, record
+):
+    """Control: given the same and with signs flipped, the average head does not write the name that stands there."""
+    claim = published["negative-name-movers/average-copy-score-in-prompts"]
+    hits = copy_hits_of_all(model.weights, *names_in_prompts, sign=-1)
+    score = record("mean negative copy score in prompts", mean_over_prompts(hits.double().mean((0, 1, 2))), claim)
+    assert score in claim
+
+
+@every_negative
+def test_every_negative_name_mover_has_negative_eigenvalues_from_token_to_token(
+    head, full_ov_eigenvalues, published, record
+):
+    """From tokens after the first MLP to logits, the OV eigenvalues of {head} are negative on balance."""
+    claim = published["negative-name-movers/full-ov-eigenvalues"]
+    score = record(f"eigenvalue score of {head}, token to token", exact(full_ov_eigenvalues[head]), claim)
+    assert score in claim
+
+
+@every_negative
+def test_the_more_a_negative_name_mover_attends_to_a_name_the_more_it_writes_against_it(
+    head, names_attended_and_written, published, record
+):
+    """The more negative name mover {head} attends to a name, IO or S, the further its output points away from it."""
+    claim = published["negative-name-movers/attention-and-writing"]
+    attended, written = names_attended_and_written
+    together = record(f"correlation of attention and output, {head}", correlation(attended[head], written[head]), claim)
+    assert together in claim
 
 
 @every_negative

@@ -6,7 +6,7 @@ What they carry is two signals: which token the subject is, and, stronger, where
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.signals import CELL_VARIANTS, signal_coefficient
+from ioi_fixtures.signals import CELL_VARIANTS, fit_error, signal_coefficient
 from lib.heads import select, without
 from lib.instruments.attention import attention
 from lib.statistics import mean_over_prompts, ratio_of_means
@@ -14,6 +14,14 @@ from lib.statistics import mean_over_prompts, ratio_of_means
 every_s_inhibition_head = pytest.mark.parametrize("head", S_INHIBITION, ids=str)
 draft = pytest.mark.draft("the reference model's signals are stronger than GPT-2's; slow on a CPU")
 CELLS = [cell for cell in CELL_VARIANTS if cell != ("original", "original")]
+
+
+def test_s_inhibition_heads_attend_to_s2(ioi, ioi_run, published, record):
+    """From END, the S-inhibition heads attend to the subject's second mention."""
+    claim = published["s-inhibition/attention-to-s2"]
+    to_s2 = attention(ioi_run, query=ioi.positions["END"], key=ioi.positions["S2"])
+    mean = record("attention END to S2", mean_over_prompts(select(to_s2, S_INHIBITION).mean(0)), claim)
+    assert mean in claim
 
 
 @every_s_inhibition_head
@@ -92,6 +100,15 @@ def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record)
     coefficient = mean_over_prompts(signal_coefficient(s_inhibition_signals, signal))
     coefficient = record(f"coefficient of the {signal} signal", coefficient, claim)
     assert coefficient in claim
+
+
+@draft
+def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, published, record):
+    """The six logit differences lie close to the linear fit of both signals."""
+    claim = published["s-inhibition/fit-error"]
+    baseline = s_inhibition_signals["original", "original"]
+    error = record("mean error of the fit", ratio_of_means(fit_error(s_inhibition_signals), baseline), claim)
+    assert error in claim
 
 
 @draft

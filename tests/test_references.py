@@ -1,6 +1,8 @@
 """The file of published figures is read strictly, and every band in it refuses the value just outside."""
 
+import ast
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from lib.references import read_references
 from lib.statistics import exact
 
 PUBLISHED = Path(__file__).parents[1] / "ioi_fixtures" / "published.toml"
+CLAIMS = Path(__file__).parents[1] / "claims"
 REFERENCES = read_references(PUBLISHED)
 ENTRY = 'says = "1"\nsource = "S"\nhow = "h"\nwhy = "w"\n'
 
@@ -20,6 +23,32 @@ def test_every_band_accepts_its_ends_and_refuses_the_value_just_outside(referenc
         if math.isfinite(end):
             assert exact(end) in reference
             assert exact(end + outward * max(1e-6, 1e-6 * abs(end))) not in reference
+
+
+def test_every_entry_is_used_by_a_claim_and_every_claims_entry_exists():
+    """A figure that no claim asks for would look checked. Names with a part that a test fills in match as patterns."""
+    patterns = [pattern for path in CLAIMS.glob("test_*.py") for pattern in asked_of_published(path.read_text("utf-8"))]
+    assert len(patterns) > 50
+    assert [id for id in REFERENCES if not any(re.fullmatch(pattern, id) for pattern in patterns)] == []
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, id) for id in REFERENCES)] == []
+
+
+def test_an_entry_that_is_only_mentioned_is_not_used():
+    assert asked_of_published("published['a/b'], other['c/d'], 'e/f'") == ["a/b"]
+    [pattern] = asked_of_published("published[f'paths/{head}-to-{name(1)}']")
+    assert re.fullmatch(pattern, "paths/9.9-to-logits")
+    assert not re.fullmatch(pattern, "paths/9.9-from-logits")
+
+
+def asked_of_published(source):
+    """The ids that a file of claims looks up in `published`, as patterns."""
+    patterns = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "published":
+            parts = getattr(node.slice, "values", [node.slice])  # of an f-string, or the one constant
+            texts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts]
+            patterns.append("".join(texts))
+    return patterns
 
 
 def test_a_sound_entry_is_read(tmp_path):
