@@ -10,7 +10,6 @@ import pytest
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NEGATIVE_NAME_MOVERS, S_INHIBITION
 from lib.heads import heads, without
 
-pytestmark = pytest.mark.draft("five maps of all heads take minutes on a CPU")
 BY_OUTPUT = heads("5.5 6.9 3.0")
 
 

@@ -18,7 +18,6 @@ BARELY_NEEDED = {"paper": (), "ARENA": heads("9.0 11.2 11.9")}
 K_SETS = {"paper": PAPER_K, "ARENA": ARENA_K}
 OF_EVERY_HEAD = [(source, head) for source in K_SETS for head in CIRCUIT_HEADS]
 
-draft = pytest.mark.draft("the reference model's negative and duplicate-token heads are stronger than GPT-2's")
 # A search that picks what its own model does worst says nothing about another model, whose worst sets are others.
 searched_on_gpt2_small = pytest.mark.only_for("gpt2-small")
 
@@ -52,7 +51,6 @@ def test_a_random_circuit_recovers_next_to_nothing(seed, random_circuits_alone, 
     assert faithfulness in claim
 
 
-@draft
 def test_the_naive_circuit_looks_nearly_as_faithful(naive_circuit_alone, ioi, ioi_run, published, record):
     """Without negative and backup heads, half the circuit recovers about as much: faithfulness is not enough."""
     claim = published["circuit/naive-faithfulness"]
@@ -61,7 +59,6 @@ def test_the_naive_circuit_looks_nearly_as_faithful(naive_circuit_alone, ioi, io
     assert faithfulness in claim
 
 
-@draft
 @pytest.mark.parametrize("name", COMPLETENESS_K)
 def test_the_circuit_without_a_class_does_what_the_model_does_without_it(
     name, circuit_alone, model_without, ioi, ioi_run, published, record
@@ -74,7 +71,6 @@ def test_the_circuit_without_a_class_does_what_the_model_does_without_it(
     assert gap in claim
 
 
-@draft
 def test_random_sets_leave_circuit_and_model_alike(random_incompleteness, ioi, ioi_run, published, record):
     """Completeness: over random K, circuit and model without K differ by no more than published on average."""
     claim = published["circuit/random-incompleteness"]
@@ -104,7 +100,6 @@ def test_the_worst_set_found_tells_circuit_and_model_apart(incompleteness, ioi, 
     assert gap in claim
 
 
-@draft
 @pytest.mark.parametrize(("source", "head"), OF_EVERY_HEAD, ids=str)
 def test_every_head_of_the_circuit_is_needed(source, head, circuit_alone, ioi, ioi_run, published, record):
     """Minimality: beyond the {source}'s set K, removing {head} changes what the circuit does, in the published way."""

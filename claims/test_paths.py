@@ -13,8 +13,6 @@ from ioi_fixtures.circuit import (
 from lib.heads import without
 from lib.statistics import ratio_of_means
 
-pytestmark = pytest.mark.draft("the reference model's S-inhibition keys carry what GPT-2's values do; slow on a CPU")
-
 
 @pytest.mark.parametrize("head", NAME_MOVERS, ids=str)
 def test_the_path_from_a_name_mover_to_the_logits_carries_the_answer(

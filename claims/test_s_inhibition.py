@@ -12,7 +12,6 @@ from lib.instruments.attention import attention
 from lib.statistics import mean_over_prompts, ratio_of_means
 
 every_s_inhibition_head = pytest.mark.parametrize("head", S_INHIBITION, ids=str)
-draft = pytest.mark.draft("the reference model's signals are stronger than GPT-2's; slow on a CPU")
 CELLS = [cell for cell in CELL_VARIANTS if cell != ("original", "original")]
 
 
@@ -43,7 +42,6 @@ def test_an_average_head_does_not_attend_to_s2(ioi, ioi_run, published, record):
     assert mean in claim
 
 
-@draft
 @every_s_inhibition_head
 def test_every_s_inhibition_head_acts_through_name_mover_queries(
     head, paths_to_name_mover_queries, ioi, ioi_run, published, record
@@ -56,7 +54,6 @@ def test_every_s_inhibition_head_acts_through_name_mover_queries(
     assert effect in claim
 
 
-@draft
 def test_no_other_head_acts_through_name_mover_queries_as_much(
     paths_to_name_mover_queries, ioi, ioi_run, published, record
 ):
@@ -82,7 +79,6 @@ def test_without_s_inhibition_name_movers_look_away_from_the_indirect_object(
     assert left in claim
 
 
-@draft
 @pytest.mark.parametrize(("token", "position"), CELLS)
 def test_the_signals_move_the_logit_difference(token, position, s_inhibition_signals, published, record):
     """With S-inhibition outputs from prompts with {token} token and {position} position, it is as published."""
@@ -92,7 +88,6 @@ def test_the_signals_move_the_logit_difference(token, position, s_inhibition_sig
     assert difference in claim
 
 
-@draft
 @pytest.mark.parametrize("signal", ["position", "token"])
 def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record):
     """The logit difference is about linear in both signals, with the published coefficient of the {signal} signal."""
@@ -102,7 +97,6 @@ def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record)
     assert coefficient in claim
 
 
-@draft
 def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, published, record):
     """The six logit differences lie close to the linear fit of both signals."""
     claim = published["s-inhibition/fit-error"]
@@ -111,7 +105,6 @@ def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, pu
     assert error in claim
 
 
-@draft
 def test_the_position_signal_is_the_stronger_one(s_inhibition_signals, published, record):
     """The position signal's coefficient is above the token signal's."""
     claim = published["s-inhibition/position-over-token"]
