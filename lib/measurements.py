@@ -9,10 +9,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from lib.drawings import Drawing
 from lib.references import Band, Reference, Verdict
 from lib.statistics import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: drawings of several kinds in place of head_maps, families, sources, published values
 
 
 class Record(BaseModel):
@@ -30,6 +31,7 @@ class Published(Record):
     how: str
     accept: Band
     why: str
+    value: tuple[float, ...] = ()
 
 
 class Measurement(Record):
@@ -46,16 +48,15 @@ class Measurement(Record):
     published: Published
     verdict: Verdict
     explanation: str
+    worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
 
 
-class HeadMap(Record):
-    """A figure: one value a head."""
+class Shown(Record):
+    """A drawing that a claim shows."""
 
     test: str
     subject: str
-    title: str
-    unit: str
-    values: list[list[float]]  # layer, head
+    drawing: Drawing
 
 
 class Subject(Record):
@@ -95,10 +96,14 @@ class Session(Record):
     subjects: list[Subject]
     not_measured: list[str]  # what a reader might think was checked and was not, with the way to check it
     claims: list[Claim]
-    head_maps: list[HeadMap]
+    drawings: list[Shown]
+    families: dict[str, str] = {}  # file names of claims and their headings, in the order to be read
+    sources: dict[str, str] = {}  # names of publications, as they stand in a reference's source, and their addresses
 
 
-def measurement(test: str, subject: str, label: str, estimate: Estimate, reference: Reference) -> Measurement:
+def measurement(
+    test: str, subject: str, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = ""
+) -> Measurement:
     """The record of an estimate judged against a reference."""
     return Measurement(
         test=test,
@@ -112,4 +117,5 @@ def measurement(test: str, subject: str, label: str, estimate: Estimate, referen
         published=Published(**reference.model_dump()),
         verdict=reference.accept.judge(estimate),
         explanation=reference.explain(estimate),
+        worst_prompt=worst_prompt,
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from lib.html_plugin import HtmlReport
 from lib.model import DTYPES
 from lib.recorder import Recorder
 from lib.references import Reference
@@ -77,14 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     if option.claims_report is None and _claims_are_asked_for(config):
         option.claims_report = config.rootpath / "reports"
-    if option.claims_report and not option.htmlpath:
-        option.htmlpath = str(option.claims_report / "claims.html")
-    option.self_contained_html = True  # one file that can be sent to somebody
     config.stash[RECORDER] = Recorder()
-    reporting = Reporting(config, config.stash[RECORDER])
-    config.pluginmanager.register(reporting, "claims-reporting")
-    if option.htmlpath and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(HtmlReport(reporting), "claims-html")
+    config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
 
 def _claims_are_asked_for(config: pytest.Config) -> bool:

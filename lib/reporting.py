@@ -11,17 +11,20 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from lib import terminal
-from lib.measurements import Claim, HeadMap, Measurement, Session, Subject
+from lib import html_report, terminal
+from lib.measurements import Claim, Measurement, Session, Shown, Subject
 from lib.recorder import PROPERTY, Recorder, records_of, subject_name
 
-VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "pytest-html")
+VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "plotly")
 SENTENCE = PROPERTY + "sentence"
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
+FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
+SOURCES = pytest.StashKey[dict[str, str]]()
 
 
 class Reporting:
@@ -34,7 +37,7 @@ class Reporting:
         self.clock = time.monotonic()
         self.claims: dict[str, Claim] = {}
         self.subjects: dict[str, Subject] = {}
-        self.head_maps: list[HeadMap] = []
+        self.drawings: list[Shown] = []
 
     def session(self) -> Session:
         """Everything seen so far as one record."""
@@ -46,7 +49,9 @@ class Reporting:
             subjects=list(self.subjects.values()),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
             claims=list(self.claims.values()),
-            head_maps=self.head_maps,
+            drawings=self.drawings,
+            families=self.config.stash.get(FAMILIES, {}),
+            sources=self.config.stash.get(SOURCES, {}),
         )
 
     @pytest.hookimpl(wrapper=True)
@@ -74,16 +79,16 @@ class Reporting:
     def _keep(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         self.claims[report.nodeid] = claim_of(report)
         self.subjects.update({subject.name: subject for subject in records_of(report, Subject)})
-        self.head_maps += records_of(report, HeadMap)
+        self.drawings += records_of(report, Shown)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         folder = self.config.option.claims_report
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             folder.mkdir(parents=True, exist_ok=True)
-            half = folder / "claims.json.part"  # written aside, so that a reader never sees half a file
-            half.write_text(self.session().model_dump_json(indent=1), encoding="utf-8")
-            half.replace(folder / "claims.json")
+            session = self.session()
+            _write(folder / "claims.json", session.model_dump_json(indent=1))
+            _write(folder / "claims.html", html_report.page(session))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.claims:
@@ -94,7 +99,14 @@ class Reporting:
             )
             terminal.render(self.session(), console)
             if self.config.option.claims_report:
-                terminalreporter.write_line(f"written: {self.config.option.claims_report / 'claims.json'}")
+                folder = self.config.option.claims_report
+                terminalreporter.write_line(f"written: {folder / 'claims.html'} and {folder / 'claims.json'}")
+
+
+def _write(path: Path, text: str) -> None:
+    half = path.with_name(path.name + ".part")  # written aside, so that a reader never sees half a file
+    half.write_text(text, encoding="utf-8", newline="\n")  # the page's policy names its scripts by their bytes
+    half.replace(path)
 
 
 def is_claim(report: pytest.TestReport) -> bool:
