@@ -1,4 +1,4 @@
-"""What claims show beside their figures: drawings made from runs and patched paths, on the first prompts or all of them.
+"""What claims show beside their figures: drawings made from runs and patched paths, of the first prompts or of all.
 
 Nothing here is judged. A prompt that stands for the others is the first one, so it is the same in every drawing.
 """
@@ -20,7 +20,7 @@ from lib.activations import Run, Weights
 from lib.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars
 from lib.heads import Head, select
 from lib.instruments.attention import attention, projection_on_token
-from lib.instruments.attribution import top_tokens
+from lib.instruments.readout import top_tokens
 from lib.model import Model
 from lib.statistics import Estimate, mean_over_prompts, ratio_of_means
 
@@ -64,9 +64,9 @@ def attention_against_projection(head: Head, weights: Weights, batch: Batch, run
 
 def lens_by_layer(lens: Tensor) -> Lines:
     """The mean logit difference read off the residual stream before each layer and at the end. lens: [layer+1 batch]"""
-    ticks = [f"before {layer}" for layer in range(len(lens) - 1)] + ["final"]
+    ticks = [*map(str, range(len(lens) - 1)), "final"]
     means = Series(name="mean over prompts", x=list(range(len(lens))), y=lens.mean(-1).tolist())
-    return Lines(title="Logit lens at END", x="layer", y="logit difference", ticks=ticks, series=[means])
+    return Lines(title="Logit lens at END", x="before layer", y="logit difference", ticks=ticks, series=[means])
 
 
 def top_tokens_of(model: Model, batch: Batch, run: Run, prompt: int = 0) -> Table:
@@ -173,9 +173,9 @@ def circuit_graph(
     early = [head for name in ("duplicate token", "induction") for head in CIRCUIT[name][0]]
     late = [head for head, position in CIRCUIT_HEADS.items() if position == "END" and head not in S_INHIBITION]
     ports = {
-        "induction keys at S1+1": (dict(zip(PREVIOUS_TOKEN, keys, strict=True)), INDUCTION, 1, 6),
-        "S-inhibition values at S2": ({h: paths_to_s_inhibition_values[h] for h in early}, S_INHIBITION, 3, 4),
-        "name movers' queries at END": ({h: paths_to_name_mover_queries[h] for h in S_INHIBITION}, NAME_MOVERS, 5, 4),
+        "induction\nkeys at S1+1": (dict(zip(PREVIOUS_TOKEN, keys, strict=True)), INDUCTION, 1, 6),
+        "S-inhibition\nvalues at S2": ({h: paths_to_s_inhibition_values[h] for h in early}, S_INHIBITION, 3, 4),
+        "name mover\nqueries at END": ({h: paths_to_name_mover_queries[h] for h in S_INHIBITION}, NAME_MOVERS, 5, 4),
         "logits": ({h: paths_to_logits[h] for h in late}, (), 8, 6),
     }
     nodes = [Node(name=name, group="input", column=column, row=row) for name, (_, _, column, row) in ports.items()]
@@ -204,4 +204,5 @@ _PLACES = {
 
 
 def _token(model: Model, id: int) -> str:
-    return model.tokenizer.decode([id]).replace("\n", "\\n")
+    text = model.tokenizer.decode([id])
+    return text.strip() or repr(text)

@@ -8,6 +8,7 @@ labels as markup, so all text is escaped here. Out of scope: tables, which need 
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from lib.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
@@ -73,7 +74,8 @@ def _size(pair: tuple[str, float]) -> float:
 
 def _head_map(drawing: HeadMap) -> tuple[list[dict], dict]:
     largest = max(abs(value) for row in drawing.values for value in row) or 1.0
-    printed = [[f"{v:+.2g}" if abs(v) >= PRINTED_SHARE * largest else "" for v in row] for row in drawing.values]
+    form = f"+.{max(0, 2 - math.floor(math.log10(largest)))}f"  # three digits of the largest
+    printed = [[f"{v:{form}}" if abs(v) >= PRINTED_SHARE * largest else "" for v in row] for row in drawing.values]
     trace = {
         "type": "heatmap",
         "z": drawing.values,
@@ -159,7 +161,11 @@ def _lines(drawing: Lines) -> tuple[list[dict], dict]:
         for i, one in enumerate(drawing.series)
     ]
     ticks = {"tickvals": list(range(len(drawing.ticks))), "ticktext": [_text(tick) for tick in drawing.ticks]}
-    return data, {"xaxis": _axis(drawing.x) | ticks, "yaxis": _axis(drawing.y), "showlegend": len(data) > 1}
+    return data, {
+        "xaxis": _axis(drawing.x) | ticks | {"zeroline": False},
+        "yaxis": _axis(drawing.y),
+        "showlegend": len(data) > 1,
+    }
 
 
 def _bars(drawing: Bars) -> tuple[list[dict], dict]:
@@ -188,6 +194,7 @@ def _bars(drawing: Bars) -> tuple[list[dict], dict]:
         for i, (group, members) in enumerate(groups.items())
     ]
     order = {"type": "category", "categoryorder": "array", "categoryarray": [_text(bar.label) for bar in drawing.bars]}
+    order["showgrid"] = False
     layout = {"xaxis": AXIS | order, "yaxis": _axis(drawing.unit), "showlegend": len(groups) > 1, "barmode": "overlay"}
     return data, layout
 
@@ -209,8 +216,8 @@ def _graph(drawing: Graph) -> tuple[list[dict], dict]:
     words = [f"{_text(edge.source)} to {_text(edge.target)}: {edge.value:+.3g}" for edge in told]
     data.append({"type": "scatter", "x": middles[0], "y": middles[1], "text": words, "mode": "markers"})
     data[-1] |= {"marker": {"size": 9, "opacity": 0}, "hovertemplate": "%{text}<extra></extra>", "showlegend": False}
-    groups = list(dict.fromkeys(node.group for node in drawing.nodes))
-    for i, group in enumerate(groups):
+    senders = {edge.source for edge in told}
+    for i, group in enumerate(dict.fromkeys(node.group for node in drawing.nodes)):
         members = [node for node in drawing.nodes if node.group == group]
         data.append(
             {
@@ -220,13 +227,14 @@ def _graph(drawing: Graph) -> tuple[list[dict], dict]:
                 "text": [_text(node.name) for node in members],
                 "name": _text(group),
                 "mode": "markers+text",
-                "textposition": "top center",
+                # Beside a node that sends, whose edges leave to the right; above one that is only reached.
+                "textposition": ["middle left" if node.name in senders else "top center" for node in members],
                 "cliponaxis": False,
                 "marker": {"color": _colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 12},
                 "hovertemplate": "%{text}",
             }
         )
-    return data, {"xaxis": BARE | {"automargin": True}, "yaxis": BARE, "height": 560, "hovermode": "closest"}
+    return data, {"xaxis": BARE | {"automargin": True}, "yaxis": BARE, "height": 640, "hovermode": "closest"}
 
 
 def _axis(title: str) -> dict:
@@ -242,7 +250,7 @@ def _colour(i: int) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(text, quote=False)
+    return escape(text, quote=False).replace("\n", "<br>")
 
 
 _DRAW = {HeadMap: _head_map, Pattern: _pattern, Scatter: _scatter, Lines: _lines, Bars: _bars, Graph: _graph}

@@ -11,7 +11,6 @@ from einops import einsum
 from torch import Tensor
 
 from lib.activations import Run, Weights, at_positions
-from lib.instruments.forward import normalize
 
 
 def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
@@ -49,16 +48,6 @@ def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     streams = torch.cat([_at_last(run["resid_pre"], run), at_positions(run["resid_final"], run.last)[None]])
     bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
     return (streams * direction).sum(-1) + bias
-
-
-def top_tokens(run: Run, weights: Weights, prompt: int) -> Tensor:
-    """The token with the largest logit when the residual stream of one prompt is read before each layer, and after the
-    last, at every position with its own LayerNorm scale. int64 [layer+1 pos]
-
-    nostalgebraist 2020 ("logit lens"). The run must have kept "resid_pre" and "resid_final".
-    """
-    streams = torch.cat([run["resid_pre"][:, prompt], run["resid_final"][None, prompt]])
-    return (normalize(streams, weights) @ weights.W_U + weights.b_U).argmax(-1)
 
 
 def final_scale(run: Run) -> Tensor:
