@@ -67,11 +67,13 @@ def page(session: Session) -> str:
             drawn[key] = len(data)
             data.append(figures.figure(one.drawing))
         shown.setdefault(one.test, []).append((drawn[key], one.drawing))
+    grouped = families(session)
     scripts = [plotly(), _beside("report.js")] if any(data) else []
     return TEMPLATES.get_template("report.html.jinja").render(
         session=session,
         subjects=verdicts.subject_names(session),
-        families=families(session),
+        families=grouped,
+        states=[state for state in reversed(ORDER) if any(family.counts[state] for family in grouped)],
         shown=shown,
         data=data,
         style=Markup(_beside("report.css")),
@@ -79,7 +81,7 @@ def page(session: Session) -> str:
         policy=_policy(scripts),
         numbers={claim.test: i for i, claim in enumerate(session.claims)},
         claims_about=verdicts.claims_about,
-        order=ORDER,
+        strip_width=STRIP_WIDTH,
         is_table=lambda drawing: isinstance(drawing, Table),
         **{f.__name__: f for f in (standing, strip, linked, changed)},
         **{f.__name__: f for f in (verdicts.figures_worst_first, verdicts.measured, verdicts.sample, verdicts.why)},

@@ -40,3 +40,4 @@ for (const [moment, printing] of [["beforeprint", true], ["afterprint", false]])
 const followed = () => open(document.getElementById(decodeURIComponent(location.hash.slice(1))));
 addEventListener("hashchange", followed);
 followed();
+redraw(); // a claim may have been opened before this script was read
