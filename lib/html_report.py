@@ -132,9 +132,9 @@ def linked(source: str, addresses: dict[str, str]) -> Markup:
     return Markup("").join(link.format(addresses[part], part) if part in addresses else escape(part) for part in parts)
 
 
-def changed(session: Session) -> list[str]:
-    """What changed since the baseline, a sentence each; empty where this run was compared with none."""
-    return []
+def changed(session: Session) -> Markup:
+    """What changed since the baseline, as a section of its own; empty where this run was compared with none."""
+    return Markup("")
 
 
 @cache
