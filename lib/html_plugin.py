@@ -6,8 +6,11 @@ failures too; html_report.py deals with all three.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from pytest_html import extras
+from pytest_html.basereport import BaseReport
 
 from lib import html_report
 from lib.reporting import Reporting, claim_of
@@ -19,6 +22,12 @@ class HtmlReport:
     def __init__(self, reporting: Reporting) -> None:
         self.reporting = reporting
         self.page = None
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Let pytest-html's page be written whole or not at all; itself it empties the earlier one first."""
+        for plugin in session.config.pluginmanager.get_plugins():
+            if isinstance(plugin, BaseReport):
+                plugin._write_report = partial(self.reporting.write, plugin._report_path)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Put the reasons above the log of a row; pytest-html reads report.extras later in the same hook."""

@@ -12,6 +12,7 @@ import re
 from html import escape
 from pathlib import Path
 
+from lib import drift_page
 from lib.figures import PRINTED_SHARE, describe, head_map_svg
 from lib.measurements import Claim, Measurement, Session
 from lib.verdicts import (
@@ -65,7 +66,7 @@ def title(session: Session) -> str:
 def summary(session: Session) -> list[str]:
     """Everything above the table of results, top down; the first fragment is the style sheet."""
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    top = [f"<style>{style}</style>", _verdicts(session), _under_test(session), _head_maps(session)]
+    top = [f"<style>{style}</style>", _verdicts(session), _drift(session), _under_test(session), _head_maps(session)]
     return [*top, GUIDE, '<h2 class="claims-table-title">Every claim</h2>']
 
 
@@ -136,6 +137,10 @@ def _verdicts(session: Session) -> str:
         items = "".join(f"<li>{_text(text)}</li>" for text in session.not_measured)
         lines.append(f'<aside class="not-measured"><h3>Not measured in this run</h3><ul>{items}</ul></aside>')
     return f'<section class="claims-verdicts">{"".join(lines)}</section>'
+
+
+def _drift(session: Session) -> str:
+    return drift_page.section(session.drift) if session.drift else ""
 
 
 def _under_test(session: Session) -> str:
