@@ -21,7 +21,7 @@ PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
 class Record(BaseModel):
     """Immutable, and strict about unknown keys: a reader of an older file is told, not misled."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Published(Record):
