@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jinja2
 from markupsafe import Markup, escape
 
-from lib import figures, verdicts
+from lib import drift_page, figures, verdicts
 from lib.drawings import Table
 from lib.measurements import Claim, Measurement, Session
 from lib.verdicts import ORDER, VERDICT_STANDINGS, standing
@@ -134,7 +134,7 @@ def linked(source: str, addresses: dict[str, str]) -> Markup:
 
 def changed(session: Session) -> Markup:
     """What changed since the baseline, as a section of its own; empty where this run was compared with none."""
-    return Markup("")
+    return Markup(drift_page.section(session.drift)) if session.drift else Markup("")  # escaped there
 
 
 @cache

@@ -1,7 +1,8 @@
 """Collects what claims measure, bound to the test that is running.
 
 A claim calls `record(...)` and gets its estimate back, so its bare `assert estimate in reference` stays visible. What
-was recorded travels in the test report's user properties as plain JSON, which survives xdist and JUnit.
+was recorded travels as plain JSON in an attribute of the test report, which survives the way from a worker process;
+each figure is also a user property in plain words, which is what JUnit's XML shows.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from lib.drawings import Drawing, head_map
 from lib.measurements import Shown, Subject, measurement
 from lib.references import Reference
 from lib.statistics import Estimate
+from lib.verdicts import in_words
 
-PROPERTY = "claims:"  # user properties of ours are named claims:<record type>
+RECORDS = pytest.StashKey[list[tuple[str, object]]]()  # of an item: type and plain JSON of each of its records
 
 
 class Recorder:
@@ -26,7 +28,9 @@ class Recorder:
 
     def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
         test, subject = self._running.nodeid, self._subject
-        self._add(measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt))
+        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
+        self._add(figure)
+        self._running.user_properties.append((label, in_words(figure)))
         return estimate
 
     def show(self, drawing: Drawing) -> None:
@@ -52,8 +56,7 @@ class Recorder:
         return subject_name(self._running)
 
     def _add(self, record: BaseModel) -> None:
-        kind = type(record).__name__
-        self._running.user_properties.append((PROPERTY + kind, record.model_dump(mode="json")))
+        keep(self._running, type(record).__name__, record.model_dump(mode="json"))
 
     def __repr__(self) -> str:
         return "<record>"
@@ -65,7 +68,21 @@ def subject_name(item: pytest.Item) -> str:
     return str(callspec.params["subject"]) if callspec and "subject" in callspec.params else ""
 
 
-def records_of(report: pytest.TestReport, kind: type[BaseModel]) -> list:
-    """The records of one type that a test report carries. Reports of collection errors carry none."""
-    properties = getattr(report, "user_properties", [])
-    return [kind.model_validate(value) for name, value in properties if name == PROPERTY + kind.__name__]
+def keep(item: pytest.Item, kind: str, record: object) -> None:
+    """Add a record, plain JSON, to those that the item's reports will carry."""
+    item.stash.setdefault(RECORDS, []).append((kind, record))
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put an item's records so far into a report of it."""
+    report.claim_records = list(item.stash.get(RECORDS, []))
+
+
+def attached(report: pytest.TestReport | pytest.CollectReport, kind: str) -> list:
+    """The records of one kind that a report carries, as plain JSON. Reports of collection errors carry none."""
+    return [record for name, record in getattr(report, "claim_records", []) if name == kind]
+
+
+def records_of(report: pytest.TestReport | pytest.CollectReport, kind: type[BaseModel]) -> list:
+    """The records of one type that a report carries."""
+    return [kind.model_validate(record) for record in attached(report, kind.__name__)]

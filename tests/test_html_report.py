@@ -10,6 +10,7 @@ import pytest
 
 from ioi_fixtures.outline import ADDRESSES, HEADINGS
 from lib import html_report
+from lib.baselines import compare
 from lib.html_report import STRIP_WIDTH, linked, strip
 from lib.measurements import Session
 from lib.references import read_references
@@ -91,6 +92,18 @@ def test_the_page_reads_top_down_from_verdict_to_claims(session):
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
+
+
+def test_what_changed_since_the_baseline_is_text_at_the_top(session):
+    assert "This run was not compared with an earlier one." in text_of(session)
+    earlier = session.model_copy(update={"claims": session.claims[1:]})
+    compared = session.model_copy(update={"drift": compare(earlier, session, name=SCRIPT)})
+    text = text_of(compared)
+    assert "was not compared" not in text
+    assert f"Compared with {SCRIPT}" in text
+    assert text.index("Against the baseline") < text.index("What was under test")
+    stopped = session.model_copy(update={"ended": f"stopped by {SCRIPT}"})
+    assert f"! This run ended early: stopped by {SCRIPT}." in text_of(stopped)
 
 
 def test_families_come_in_the_order_of_the_session_and_none_is_lost(session):

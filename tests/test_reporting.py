@@ -104,7 +104,7 @@ def test_the_page_has_a_row_a_claim_and_loads_nothing(session):
 
 def test_the_terminal_explains_what_does_not_hold(session):
     _, result, _ = session
-    result.stdout.fnmatch_lines(["*It fails.*", "*written: *claims.html and *claims.json"])
+    result.stdout.fnmatch_lines(["*It fails.*", "*written: *claims.json and *claims.html"])
 
 
 def test_a_file_that_cannot_be_loaded_is_in_the_report(pytester):
