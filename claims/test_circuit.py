@@ -7,7 +7,8 @@ template; MLPs are left to compute.
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS
-from ioi_fixtures.knockouts import ARENA_K, COMPLETENESS_K, GREEDIEST_K, GREEDY_K, PAPER_K
+from ioi_fixtures.drawings import completeness
+from ioi_fixtures.knockouts import COMPLETENESS_K, GREEDIEST_K, GREEDY_K, K_SETS
 from lib.heads import Head, heads
 from lib.statistics import mean_over_prompts, ratio_of_means
 
@@ -15,7 +16,6 @@ from lib.statistics import mean_over_prompts, ratio_of_means
 RAISES, DISPUTED = heads("10.7 11.10"), heads("9.6")
 # By the notebook's own figures, 0.5% to 1.2%, ARENA's sets K leave next to nothing for these to do.
 BARELY_NEEDED = {"paper": (), "ARENA": heads("9.0 11.2 11.9")}
-K_SETS = {"paper": PAPER_K, "ARENA": ARENA_K}
 OF_EVERY_HEAD = [(source, head) for source in K_SETS for head in CIRCUIT_HEADS]
 
 # A search that picks what its own model does worst says nothing about another model, whose worst sets are others.
@@ -71,10 +71,13 @@ def test_the_circuit_without_a_class_does_what_the_model_does_without_it(
     assert gap in claim
 
 
-def test_random_sets_leave_circuit_and_model_alike(random_incompleteness, ioi, ioi_run, published, record):
+def test_random_sets_leave_circuit_and_model_alike(
+    random_incompleteness, circuit_alone, model_without, ioi, ioi_run, published, record
+):
     """Completeness: over random K, circuit and model without K differ by no more than published on average."""
     claim = published["circuit/random-incompleteness"]
     whole = ioi_run.logit_difference(ioi.answers)
+    record.show(completeness(circuit_alone, model_without))
     gap = record("mean |F(M minus K) - F(C minus K)| / F(M)", ratio_of_means(random_incompleteness, whole), claim)
     assert gap in claim
 
@@ -101,10 +104,11 @@ def test_the_worst_set_found_tells_circuit_and_model_apart(incompleteness, ioi, 
 
 
 @pytest.mark.parametrize(("source", "head"), OF_EVERY_HEAD, ids=str)
-def test_every_head_of_the_circuit_is_needed(source, head, circuit_alone, ioi, ioi_run, published, record):
+def test_every_head_of_the_circuit_is_needed(source, head, circuit_alone, minimality, ioi, ioi_run, published, record):
     """Minimality: beyond the {source}'s set K, removing {head} changes what the circuit does, in the published way."""
     claim = published[f"minimality/{kind(source, head)}"]
     others, whole = K_SETS[source][head], ioi_run.logit_difference(ioi.answers)
+    record.show(minimality[source])
     change = circuit_alone(others | {head}) - circuit_alone(others)
     change = record(f"(F(C minus K and v) - F(C minus K)) / F(M), v = {head}", ratio_of_means(change, whole), claim)
     assert change in claim

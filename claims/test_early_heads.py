@@ -3,6 +3,7 @@
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, DUPLICATE_TOKEN, INDUCTION, PREVIOUS_TOKEN
+from ioi_fixtures.drawings import pattern_of
 from lib.heads import Head, heads, without
 from lib.instruments.attention import attention
 from lib.statistics import mean_over_prompts
@@ -19,11 +20,12 @@ every_early_head = pytest.mark.parametrize(("kind", "head"), EARLY_HEADS, ids=st
 
 
 @every_early_head
-def test_every_early_head_attends_where_its_class_does(kind, head, ioi, ioi_run, published, record):
+def test_every_early_head_attends_where_its_class_does(kind, head, model, ioi, ioi_run, published, record):
     """On IOI prompts, {kind}-token head {head} attends where its class does, as much as published."""
     claim = published[f"{kind}/attention-of-{head}"]
     _, query, key = LOOKS[kind]
     looks = attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key])[head]
+    record.show(pattern_of(head, model, ioi, ioi_run))
     mean = record(f"attention of {head} from {query} to {key}", mean_over_prompts(looks), claim)
     assert mean in claim
 
@@ -52,6 +54,7 @@ def test_an_average_head_does_not_score_on_random_tokens(kind, random_token_scor
     """Control: the average head outside the circuit has a low {kind}-token score."""
     claim = published[f"any-head/{kind}-score"]
     scores = without(getattr(random_token_scores, kind), CIRCUIT_HEADS)
+    record.head_map(f"{kind}-token score", "attention", getattr(random_token_scores, kind).mean(-1))
     mean = record(f"{kind}-token score, other heads", mean_over_prompts(scores.mean(0)), claim)
     assert mean in claim
 

@@ -3,6 +3,7 @@
 import pytest
 
 from ioi_fixtures.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, NAME_MOVERS
+from ioi_fixtures.drawings import attention_against_projection, attention_by_position, pattern_of
 from lib.heads import select, without
 from lib.instruments.attention import attention, value_weighted_attention
 from lib.instruments.attribution import attribution_by_head
@@ -26,6 +27,7 @@ def test_an_average_head_does_not_copy(model, name_tokens, published, record):
     claim = published["name-movers/average-copy-score"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits_of_all(model.weights, names, name_tokens)
+    record.head_map("Copy score", "share of names", hits.double().mean(-1))
     score = record("mean copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
     assert score in claim
 
@@ -68,17 +70,19 @@ def test_name_movers_attend_to_the_indirect_object(ioi, ioi_run, published, reco
     """From END, the name movers attend to the indirect object."""
     claim = published["name-movers/attention-to-io"]
     to_io = attention(ioi_run, query=ioi.positions["END"], key=ioi.positions["IO"])
+    record.show(attention_by_position("name movers", NAME_MOVERS, ioi, ioi_run))
     mean = record("attention END to IO", mean_over_prompts(select(to_io, NAME_MOVERS).mean(0)), claim)
     assert mean in claim
 
 
 @every_name_mover
-def test_every_name_mover_prefers_the_indirect_object(head, ioi, ioi_run, published, record):
+def test_every_name_mover_prefers_the_indirect_object(head, model, ioi, ioi_run, published, record):
     """From END, name mover {head} attends to the indirect object more than to both mentions of the subject."""
     claim = published["name-movers/prefers-io"]
     to_io, to_s1, to_s2 = (
         attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name])[head] for name in ("IO", "S1", "S2")
     )
+    record.show(pattern_of(head, model, ioi, ioi_run))
     preference = record(f"attention of {head} to IO over S1 and S2", mean_over_prompts(to_io - to_s1 - to_s2), claim)
     assert preference in claim
 
@@ -155,6 +159,7 @@ def test_every_name_mover_writes_the_answer(head, model, ioi, ioi_run, published
     """Name mover {head} raises the logit difference by itself, by about the published amount."""
     claim = published[f"attribution/{head}"]
     attribution = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    record.show(attention_against_projection(head, model.weights, ioi, ioi_run))
     written = record(f"direct logit attribution of {head}", mean_over_prompts(attribution[head]), claim)
     assert written in claim
 

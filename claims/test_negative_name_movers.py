@@ -3,6 +3,7 @@
 import pytest
 
 from ioi_fixtures.circuit import NEGATIVE_NAME_MOVERS
+from ioi_fixtures.drawings import attention_against_projection, pattern_of
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
@@ -35,6 +36,7 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens,
     claim = published["negative-name-movers/average-copy-score"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
+    record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1))
     score = record("mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
     assert score in claim
 
@@ -86,17 +88,19 @@ def test_every_negative_name_mover_writes_against_the_answer(head, model, ioi, i
     """Negative name mover {head} lowers the logit difference by itself, by about the published amount."""
     claim = published[f"attribution/{head}"]
     attribution = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    record.show(attention_against_projection(head, model.weights, ioi, ioi_run))
     written = record(f"direct logit attribution of {head}", mean_over_prompts(attribution[head]), claim)
     assert written in claim
 
 
 @every_negative
-def test_every_negative_name_mover_attends_to_the_indirect_object(head, ioi, ioi_run, published, record):
+def test_every_negative_name_mover_attends_to_the_indirect_object(head, model, ioi, ioi_run, published, record):
     """From END, negative name mover {head} attends to the indirect object more than to both mentions of the subject."""
     claim = published["name-movers/prefers-io"]
     to_io, to_s1, to_s2 = (
         attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name])[head] for name in ("IO", "S1", "S2")
     )
+    record.show(pattern_of(head, model, ioi, ioi_run))
     preference = record(f"attention of {head} to IO over S1 and S2", mean_over_prompts(to_io - to_s1 - to_s2), claim)
     assert preference in claim
 

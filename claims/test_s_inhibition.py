@@ -6,6 +6,7 @@ What they carry is two signals: which token the subject is, and, stronger, where
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
 from ioi_fixtures.signals import CELL_VARIANTS, fit_error, signal_coefficient
 from lib.heads import select, without
 from lib.instruments.attention import attention
@@ -24,12 +25,13 @@ def test_s_inhibition_heads_attend_to_s2(ioi, ioi_run, published, record):
 
 
 @every_s_inhibition_head
-def test_every_s_inhibition_head_prefers_s2(head, ioi, ioi_run, published, record):
+def test_every_s_inhibition_head_prefers_s2(head, model, ioi, ioi_run, published, record):
     """From END, S-inhibition head {head} attends to S2 more than to the indirect object and S1."""
     claim = published["s-inhibition/prefers-s2"]
     to_s2, to_io, to_s1 = (
         attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name])[head] for name in ("S2", "IO", "S1")
     )
+    record.show(pattern_of(head, model, ioi, ioi_run))
     preference = record(f"attention of {head} to S2 over IO and S1", mean_over_prompts(to_s2 - to_io - to_s1), claim)
     assert preference in claim
 
@@ -61,6 +63,9 @@ def test_no_other_head_acts_through_name_mover_queries_as_much(
     claim = published["paths/other-heads-to-name-mover-queries"]
     whole = ioi_run.logit_difference(ioi.answers)
     effects = without(paths_to_name_mover_queries - whole, CIRCUIT_HEADS)
+    record.head_map(
+        "Paths to the name movers' queries", "logit difference", (paths_to_name_mover_queries - whole).mean(-1)
+    )
     strongest = effects[effects.mean(-1).abs().argmax()]
     effect = record("strongest other path to name movers' queries", ratio_of_means(strongest, whole), claim)
     assert effect in claim
@@ -75,6 +80,8 @@ def test_without_s_inhibition_name_movers_look_away_from_the_indirect_object(
         select(attention(run, query=ioi.positions["END"], key=ioi.positions["IO"]), NAME_MOVERS).mean(0)
         for run in (ioi_run, without_s_inhibition)
     )
+    record.show(attention_by_position("name movers", NAME_MOVERS, ioi, ioi_run))
+    record.show(attention_by_position("name movers without S-inhibition", NAME_MOVERS, ioi, without_s_inhibition))
     left = record("name movers' attention to IO, without / with", ratio_of_means(after, before), claim)
     assert left in claim
 
@@ -92,6 +99,7 @@ def test_the_signals_move_the_logit_difference(token, position, s_inhibition_sig
 def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record):
     """The logit difference is about linear in both signals, with the published coefficient of the {signal} signal."""
     claim = published[f"s-inhibition/{signal}-coefficient"]
+    record.show(differences_by_signal(s_inhibition_signals))
     coefficient = mean_over_prompts(signal_coefficient(s_inhibition_signals, signal))
     coefficient = record(f"coefficient of the {signal} signal", coefficient, claim)
     assert coefficient in claim

@@ -5,6 +5,8 @@ Prompts carry no start token: the published figures were measured without one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
 from lib.measurements import Subject as SubjectRecord
-from lib.model import DTYPES, Model, choose_device, hash_weights, load
+from lib.model import DTYPES, PROCESSING, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
 from lib.references import References, read_references
 
@@ -86,10 +88,10 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
     directory, option = subject.directory(), request.config.option
     if missing_tensors(directory):
         weights = request.getfixturevalue("attention_weights")
-        weights_hash, prompts = hash_weights(directory), 0
+        weights_hash, prompts = hash_weights(directory), ()
     else:
         model = request.getfixturevalue("model")
-        weights, weights_hash, prompts = model.weights, model.weights_hash, len(request.getfixturevalue("prompts"))
+        weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("prompts")
     return SubjectRecord(
         name=subject.name,
         directory=str(directory).replace(str(Path.home()), "~", 1),
@@ -97,9 +99,11 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         shape=repr(weights).strip("<>").removeprefix("Weights: "),
         device=str(weights.W_Q.device),
         dtype=str(weights.W_Q.dtype).removeprefix("torch."),
-        prompts=prompts,
+        prompts=len(prompts),
         seed=option.claims_seed,
         prepend_bos=PREPEND_BOS,
+        prompts_hash=hash_prompts(prompts) if prompts else "",
+        processing=", ".join(name for name, done in PROCESSING.items() if done),
     )
 
 
@@ -213,6 +217,12 @@ def names_attended_and_written(model: Model, ioi: Batch, ioi_run: Run) -> tuple[
     Each [layer head name batch]"""
     io, s1, s2 = (ioi.positions[name] for name in ("IO", "S1", "S2"))
     return attended_and_written(ioi_run, model.weights, tokens=ioi.answers.T, places=[[io], [s1, s2]])
+
+
+def hash_prompts(prompts: tuple[Prompt, ...]) -> str:
+    """sha256 of what the model reads and of the answers it is scored with, in order."""
+    read = [(prompt.text, prompt.answers) for prompt in prompts]
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
 
 
 def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:

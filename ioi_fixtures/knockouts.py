@@ -51,6 +51,8 @@ ARENA_K: Mapping[Head, frozenset[Head]] = MappingProxyType(
     }
 )
 
+K_SETS: Mapping[str, Mapping[Head, frozenset[Head]]] = MappingProxyType({"paper": PAPER_K, "ARENA": ARENA_K})
+
 # The circuit without negative and backup heads and with two heads a class (Easy-Transformer, ioi_circuit_extraction).
 NAIVE_CIRCUIT: Mapping[Head, str] = MappingProxyType(
     {head: CIRCUIT_HEADS[head] for head in heads("9.6 9.9 10.0 7.3 7.9 8.6 8.10 5.5 5.9 3.0 0.10 2.2 4.11")}

@@ -5,20 +5,24 @@ The JSON file is the master copy; the HTML report and the terminal summary are v
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from lib.drawings import Drawing
 from lib.references import Band, Reference, Verdict
 from lib.statistics import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+Rule = Literal["rounding", "paired", "unpaired", "not comparable"]  # see lib/baselines.py
+PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
 
 
 class Record(BaseModel):
     """Immutable, and strict about unknown keys: a reader of an older file is told, not misled."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Published(Record):
@@ -30,6 +34,7 @@ class Published(Record):
     how: str
     accept: Band
     why: str
+    value: tuple[float, ...] = ()
 
 
 class Measurement(Record):
@@ -46,16 +51,16 @@ class Measurement(Record):
     published: Published
     verdict: Verdict
     explanation: str
+    worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
+    per_prompt: list[float] = []  # one number a prompt, their mean is `value`; empty where nothing was sampled
 
 
-class HeadMap(Record):
-    """A figure: one value a head."""
+class Shown(Record):
+    """A drawing that a claim shows."""
 
     test: str
     subject: str
-    title: str
-    unit: str
-    values: list[list[float]]  # layer, head
+    drawing: Drawing
 
 
 class Subject(Record):
@@ -70,6 +75,8 @@ class Subject(Record):
     prompts: int
     seed: int
     prepend_bos: bool
+    prompts_hash: str = ""  # sha256 of the prompts' text and answers; empty where no prompt was run
+    processing: str = ""  # what was done to the weights after loading
 
 
 class Claim(Record):
@@ -84,6 +91,55 @@ class Claim(Record):
     measurements: list[Measurement]
 
 
+class Change(Record):
+    """A figure that two runs measured. `allowed` is how far apart the rule lets them be."""
+
+    test: str
+    subject: str
+    label: str
+    old: float
+    new: float
+    difference: float  # what `allowed` limits: new - old, or the largest difference on one prompt
+    allowed: float
+    rule: Rule
+    drifted: bool
+
+
+class Setting(Record):
+    """Something that was different around the measurements: a version, a device, an accepted band."""
+
+    name: str
+    old: str
+    new: str
+
+
+class Flip(Record):
+    """A claim that came out differently."""
+
+    test: str
+    sentence: str
+    old: str
+    new: str
+
+
+class Comparison(Record):
+    """A run compared with an earlier one."""
+
+    baseline: str  # the earlier run's file
+    started: str  # when the earlier run started
+    changes: list[Change]  # every figure of both
+    flips: list[Flip]
+    appeared: list[str]  # claims and figures that only the later run has
+    vanished: list[str]  # that only the earlier run has, although the later one was asked for them
+    environment: list[Setting]
+    notes: list[str]
+
+    @property
+    def drifted(self) -> bool:
+        """Whether anything moved that must not: the environment may differ, what was measured may not."""
+        return bool(self.flips or self.appeared or self.vanished or any(change.drifted for change in self.changes))
+
+
 class Session(Record):
     """A whole run."""
 
@@ -91,14 +147,21 @@ class Session(Record):
     started: str  # ISO 8601, UTC
     seconds: float
     command: str
+    selection: str = ""  # how the user narrowed the run, as typed: "-k 9.9"; empty for everything
+    ended: str = ""  # why the run stopped before its end; empty where it did not
     versions: dict[str, str]
     subjects: list[Subject]
     not_measured: list[str]  # what a reader might think was checked and was not, with the way to check it
     claims: list[Claim]
-    head_maps: list[HeadMap]
+    drawings: list[Shown]
+    families: dict[str, str] = {}  # file names of claims and their headings, in the order to be read
+    sources: dict[str, str] = {}  # names of publications, as they stand in a reference's source, and their addresses
+    drift: Comparison | None = None  # where the run was compared with a baseline
 
 
-def measurement(test: str, subject: str, label: str, estimate: Estimate, reference: Reference) -> Measurement:
+def measurement(
+    test: str, subject: str, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = ""
+) -> Measurement:
     """The record of an estimate judged against a reference."""
     return Measurement(
         test=test,
@@ -112,4 +175,12 @@ def measurement(test: str, subject: str, label: str, estimate: Estimate, referen
         published=Published(**reference.model_dump()),
         verdict=reference.accept.judge(estimate),
         explanation=reference.explain(estimate),
+        worst_prompt=worst_prompt,
+        per_prompt=[float(f"{value:.{PER_PROMPT_DIGITS}g}") for value in estimate.per_prompt],
     )
+
+
+def as_json(session: Session) -> str:
+    """The session as it is kept in a file: indented, and each list of numbers on one line."""
+    # A line break inside a string is written as \n, so every real one is layout.
+    return re.sub(r"(?<=[\[,\d])\n *(?=[\]\d-])", "", session.model_dump_json(indent=1)) + "\n"

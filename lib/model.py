@@ -44,6 +44,15 @@ SITES = {
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# What is done to the weights after loading, as `enable_compatibility_mode` calls it; its defaults might change.
+PROCESSING = {
+    "fold_ln": True,
+    "center_writing_weights": True,
+    "center_unembed": True,
+    "fold_value_biases": True,
+    "refactor_factored_attn_matrices": False,
+}
+
 
 class CannotLoad(ValueError):
     """A model was asked for that cannot be had; the message says what to do."""
@@ -182,7 +191,7 @@ def load(source: str | Path, *, name: str | None = None, device: str = "auto", d
     torch.set_float32_matmul_precision("highest")  # no TF32: published effects are smaller than its rounding
     disable_progress_bar()
     bridge = TransformerBridge.boot_transformers(str(directory), device=chosen, dtype=DTYPES[dtype])
-    bridge.enable_compatibility_mode(disable_warnings=True)
+    bridge.enable_compatibility_mode(disable_warnings=True, **PROCESSING)
     bridge.eval()
     bridge.original_model.requires_grad_(False)
     return Model(

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from lib.html_plugin import HtmlReport
+from lib.completeness import claims_are_asked_for
+from lib.files import check_writable
 from lib.model import DTYPES
 from lib.recorder import Recorder
 from lib.references import Reference
 from lib.reporting import Reporting
 from lib.statistics import Estimate
 
-CLAIMS_FOLDER = "claims"
+pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress"]
 RECORDER = pytest.StashKey[Recorder]()
 
 
@@ -75,22 +76,21 @@ def _at_least(least: int) -> Callable[[str], int]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
-    if option.claims_report is None and _claims_are_asked_for(config):
+    if option.claims_report is None and claims_are_asked_for(config):
         option.claims_report = config.rootpath / "reports"
-    if option.claims_report and not option.htmlpath:
-        option.htmlpath = str(option.claims_report / "claims.html")
-    option.self_contained_html = True  # one file that can be sent to somebody
+    if option.claims_report:
+        _check_writable(option.claims_report)
     config.stash[RECORDER] = Recorder()
-    reporting = Reporting(config, config.stash[RECORDER])
-    config.pluginmanager.register(reporting, "claims-reporting")
-    if option.htmlpath and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(HtmlReport(reporting), "claims-html")
+    config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
 
-def _claims_are_asked_for(config: pytest.Config) -> bool:
-    folder = config.rootpath / CLAIMS_FOLDER
-    asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
-    return any(path == folder or folder in path.parents or path in folder.parents for path in asked)
+def _check_writable(folder: Path) -> None:
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"no report can be written to {folder} ({error.strerror}): name another folder with --claims-report"
+        ) from error
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,7 +1,8 @@
 """Collects what claims measure, bound to the test that is running.
 
 A claim calls `record(...)` and gets its estimate back, so its bare `assert estimate in reference` stays visible. What
-was recorded travels in the test report's user properties as plain JSON, which survives xdist and JUnit.
+was recorded travels as plain JSON in an attribute of the test report, which survives the way from a worker process;
+each figure is also a user property in plain words, which is what JUnit's XML shows.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import pytest
 from pydantic import BaseModel
 from torch import Tensor
 
-from lib.measurements import HeadMap, Subject, measurement
+from lib.drawings import Drawing, head_map
+from lib.measurements import Shown, Subject, measurement
 from lib.references import Reference
 from lib.statistics import Estimate
+from lib.verdicts import in_words
 
-PROPERTY = "claims:"  # user properties of ours are named claims:<record type>
+RECORDS = pytest.StashKey[list[tuple[str, object]]]()  # of an item: type and plain JSON of each of its records
 
 
 class Recorder:
@@ -23,18 +26,20 @@ class Recorder:
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
 
-    def __call__(self, label: str, estimate: Estimate, reference: Reference) -> Estimate:
-        self._add(measurement(self._running.nodeid, self._subject, label, estimate, reference))
+    def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
+        test, subject = self._running.nodeid, self._subject
+        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
+        self._add(figure)
+        self._running.user_properties.append((label, in_words(figure)))
         return estimate
 
+    def show(self, drawing: Drawing) -> None:
+        """A drawing for the report, beside the figures of the running claim."""
+        self._add(Shown(test=self._running.nodeid, subject=self._subject, drawing=drawing))
+
     def head_map(self, title: str, unit: str, values: Tensor) -> None:
-        """A figure for the report: `values` is [layer head]."""
-        if values.ndim != 2:
-            raise ValueError(f"a head map is [layer head], not {tuple(values.shape)}")
-        if not bool(values.isfinite().all()):
-            raise ValueError(f"{title}: {int((~values.isfinite()).sum())} values are not finite numbers")
-        rows = [[round(value, 4) for value in row] for row in values.tolist()]
-        self._add(HeadMap(test=self._running.nodeid, subject=self._subject, title=title, unit=unit, values=rows))
+        """Show one value a head: `values` is [layer head]."""
+        self.show(head_map(title, unit, values))
 
     def describe(self, subject: Subject) -> None:
         """What the running test has under test."""
@@ -51,8 +56,7 @@ class Recorder:
         return subject_name(self._running)
 
     def _add(self, record: BaseModel) -> None:
-        kind = type(record).__name__
-        self._running.user_properties.append((PROPERTY + kind, record.model_dump(mode="json")))
+        keep(self._running, type(record).__name__, record.model_dump(mode="json"))
 
     def __repr__(self) -> str:
         return "<record>"
@@ -64,7 +68,21 @@ def subject_name(item: pytest.Item) -> str:
     return str(callspec.params["subject"]) if callspec and "subject" in callspec.params else ""
 
 
-def records_of(report: pytest.TestReport, kind: type[BaseModel]) -> list:
-    """The records of one type that a test report carries. Reports of collection errors carry none."""
-    properties = getattr(report, "user_properties", [])
-    return [kind.model_validate(value) for name, value in properties if name == PROPERTY + kind.__name__]
+def keep(item: pytest.Item, kind: str, record: object) -> None:
+    """Add a record, plain JSON, to those that the item's reports will carry."""
+    item.stash.setdefault(RECORDS, []).append((kind, record))
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put an item's records so far into a report of it."""
+    report.claim_records = list(item.stash.get(RECORDS, []))
+
+
+def attached(report: pytest.TestReport | pytest.CollectReport, kind: str) -> list:
+    """The records of one kind that a report carries, as plain JSON. Reports of collection errors carry none."""
+    return [record for name, record in getattr(report, "claim_records", []) if name == kind]
+
+
+def records_of(report: pytest.TestReport | pytest.CollectReport, kind: type[BaseModel]) -> list:
+    """The records of one type that a report carries."""
+    return [kind.model_validate(record) for record in attached(report, kind.__name__)]

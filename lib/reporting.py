@@ -5,23 +5,36 @@ Reads what recorder.py put into each test report, so it works the same where tes
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 from rich.console import Console
 
-from lib import terminal
-from lib.measurements import Claim, HeadMap, Measurement, Session, Subject
-from lib.recorder import PROPERTY, Recorder, records_of, subject_name
+from lib import html_report, markdown_summary, terminal
+from lib.completeness import selection
+from lib.files import write_whole
+from lib.measurements import Claim, Comparison, Measurement, Session, Shown, Subject, as_json
+from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
 
-VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "pytest-html")
-SENTENCE = PROPERTY + "sentence"
+VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "plotly")
+SENTENCE = "sentence"
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
+FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
+SOURCES = pytest.StashKey[dict[str, str]]()
+
+
+class Guard(Protocol):
+    """Compares the session with an earlier run; what fails this one besides is added to `faults`."""
+
+    def check(self, new: Session, faults: list[str]) -> Comparison | None: ...
 
 
 class Reporting:
@@ -34,7 +47,12 @@ class Reporting:
         self.clock = time.monotonic()
         self.claims: dict[str, Claim] = {}
         self.subjects: dict[str, Subject] = {}
-        self.head_maps: list[HeadMap] = []
+        self.drawings: list[Shown] = []
+        self.written: list[str] = []
+        self.ended = ""
+        self.guard: Guard | None = None
+        self.drift: Comparison | None = None
+        self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
     def session(self) -> Session:
         """Everything seen so far as one record."""
@@ -42,11 +60,16 @@ class Reporting:
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self.clock, 1),
             command=shlex.join(["pytest", *sys.argv[1:]]),
+            selection=selection(self.config),
+            ended=self.ended,
             versions={"python": sys.version.split()[0], **{name: version(name) for name in VERSIONS_OF}},
             subjects=list(self.subjects.values()),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
             claims=list(self.claims.values()),
-            head_maps=self.head_maps,
+            drawings=self.drawings,
+            families=self.config.stash.get(FAMILIES, {}),
+            sources=self.config.stash.get(SOURCES, {}),
+            drift=self.drift,
         )
 
     @pytest.hookimpl(wrapper=True)
@@ -60,7 +83,13 @@ class Reporting:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             if subject_name(item):
-                item.user_properties.append((SENTENCE, [sentence(item), subject_name(item)]))
+                keep(item, SENTENCE, [sentence(item), subject_name(item)])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        report = yield
+        attach(item, report)
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the phase that decides. A failing setup or teardown outweighs what the call said."""
@@ -74,16 +103,44 @@ class Reporting:
     def _keep(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         self.claims[report.nodeid] = claim_of(report)
         self.subjects.update({subject.name: subject for subject in records_of(report, Subject)})
-        self.head_maps += records_of(report, HeadMap)
+        self.drawings += records_of(report, Shown)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo) -> None:
+        self.ended = str(excinfo.value) or "stopped by Ctrl-C"
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around everything else that writes at the end
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        self.ended = self.ended or str(session.shouldfail or session.shouldstop or "")
         folder = self.config.option.claims_report
         if folder and self.claims and not hasattr(self.config, "workerinput"):
-            folder.mkdir(parents=True, exist_ok=True)
-            half = folder / "claims.json.part"  # written aside, so that a reader never sees half a file
-            half.write_text(self.session().model_dump_json(indent=1), encoding="utf-8")
-            half.replace(folder / "claims.json")
+            if self.guard:
+                self.drift = self.guard.check(self.session(), self.faults)
+            measured = self.session()
+            self.write(folder / "claims.json", as_json(measured))
+            self.write(folder / "claims.html", html_report.page(measured))
+            self._summarise()
+        yield
+        if self.faults and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a report. Where it cannot be written, the earlier file stays, and the run fails and says so."""
+        try:
+            write_whole(path, text)
+            self.written.append(str(path))
+        except OSError as error:
+            kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
+            self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
+
+    def _summarise(self) -> None:
+        """Where a CI service asks for a summary of the job in Markdown, add one."""
+        asked = os.environ.get("GITHUB_STEP_SUMMARY")
+        if asked:
+            try:
+                with open(asked, "a", encoding="utf-8") as file:
+                    file.write(markdown_summary.render(self.session()))
+            except OSError as error:
+                self.faults.append(f"the summary could not be written to {asked} ({error.strerror})")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.claims:
@@ -93,19 +150,20 @@ class Reporting:
                 file=writer._file, width=writer.fullwidth, force_terminal=writer.hasmarkup, highlight=False
             )
             terminal.render(self.session(), console)
-            if self.config.option.claims_report:
-                terminalreporter.write_line(f"written: {self.config.option.claims_report / 'claims.json'}")
+            if self.written:
+                terminalreporter.write_line(f"written: {' and '.join(self.written)}")
+        for fault in self.faults:
+            terminalreporter.write_line(fault, red=True)
 
 
 def is_claim(report: pytest.TestReport) -> bool:
     """Whether a report belongs to a test of a subject, and not to a test of this suite itself."""
-    return any(name == SENTENCE for name, _ in getattr(report, "user_properties", []))
+    return bool(attached(report, SENTENCE))
 
 
 def claim_of(report: pytest.TestReport | pytest.CollectReport) -> Claim:
     """The record of a claim from the report of its deciding phase. A file that could not be collected is one too."""
-    properties = dict(getattr(report, "user_properties", []))
-    said, subject = properties.get(SENTENCE, [f"{report.nodeid} can be loaded.", ""])
+    said, subject = next(iter(attached(report, SENTENCE)), [f"{report.nodeid} can be loaded.", ""])
     outcome = "error" if report.failed and report.when != "call" else report.outcome
     return Claim(
         test=report.nodeid,

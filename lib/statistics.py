@@ -8,7 +8,7 @@ Pearson 1934), both from scipy. What is not sampled (a weight's property, say) i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
@@ -20,13 +20,18 @@ RESAMPLES = 4999  # the interval's ends move by about 1% of its width from one s
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured figure. low and high are the ends of its 95% interval; both equal value where nothing was sampled."""
+    """A measured figure. low and high are the ends of its 95% interval; both equal value where nothing was sampled.
+
+    per_prompt: what each prompt says of the figure, one number each with `value` as their mean; empty where nothing was
+    sampled. Two runs on the same prompts are compared by these.
+    """
 
     value: float
     low: float
     high: float
     n: int
     method: str
+    per_prompt: tuple[float, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         if self.low == self.high:
@@ -37,7 +42,7 @@ class Estimate:
 def mean_over_prompts(values: Tensor) -> Estimate:
     """Mean of `values` [batch], with a bootstrap interval over prompts."""
     sample = _sample(values)
-    return _bootstrap((sample,), np.mean, float(sample.mean()))
+    return _bootstrap((sample,), np.mean, float(sample.mean()), sample)
 
 
 def ratio_of_means(numerators: Tensor, denominators: Tensor) -> Estimate:
@@ -52,7 +57,9 @@ def ratio_of_means(numerators: Tensor, denominators: Tensor) -> Estimate:
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return a.mean(axis=axis) / b.mean(axis=axis)
 
-    return _bootstrap((above, below), ratio, float(ratio(above, below)))
+    value = float(ratio(above, below))
+    # The ratio's linear part in each prompt (the delta method): their mean is the ratio, their spread is its error.
+    return _bootstrap((above, below), ratio, value, value + (above - value * below) / below.mean())
 
 
 def correlation(x: Tensor, y: Tensor) -> Estimate:
@@ -73,8 +80,12 @@ def correlation(x: Tensor, y: Tensor) -> Estimate:
         size = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
         return np.divide((a * b).sum(-1), size, out=np.zeros_like(size), where=size > 0).mean(0)
 
+    everyone = np.arange(n)
+    value = float(mean_correlation(everyone))
+    # Jackknife: what each prompt adds is n times the whole less n - 1 times what the others give.
+    influence = np.array([n * value - (n - 1) * float(mean_correlation(np.delete(everyone, i))) for i in everyone])
     # A hundred resamples at a time: with a row a head, all at once would take a gigabyte.
-    return _bootstrap((np.arange(n),), mean_correlation, float(mean_correlation(np.arange(n))), batch=100)
+    return _bootstrap((everyone,), mean_correlation, value, influence - influence.mean() + value, batch=100)
 
 
 def share(hits: Tensor) -> Estimate:
@@ -83,7 +94,14 @@ def share(hits: Tensor) -> Estimate:
     if not np.isin(sample, (0.0, 1.0)).all():
         raise ValueError("share() counts hits: give booleans, or use mean_over_prompts for values between 0 and 1")
     interval = stats.binomtest(int(sample.sum()), len(sample)).proportion_ci(CONFIDENCE, method="exact")
-    return Estimate(float(sample.mean()), float(interval.low), float(interval.high), len(sample), "exact binomial")
+    return Estimate(
+        float(sample.mean()),
+        float(interval.low),
+        float(interval.high),
+        len(sample),
+        "exact binomial",
+        tuple(sample.tolist()),
+    )
 
 
 def exact(value: float) -> Estimate:
@@ -113,11 +131,16 @@ def _sample(values: Tensor) -> np.ndarray:
 
 
 def _bootstrap(
-    samples: tuple[np.ndarray, ...], statistic: object, value: float, *, batch: int | None = None
+    samples: tuple[np.ndarray, ...],
+    statistic: object,
+    value: float,
+    per_prompt: np.ndarray,
+    *,
+    batch: int | None = None,
 ) -> Estimate:
     n = len(samples[0])
     if n == 1 or all(np.ptp(sample) == 0 for sample in samples):
-        return Estimate(value, value, value, n, "no spread over prompts")
+        return Estimate(value, value, value, n, "no spread over prompts", tuple(per_prompt.tolist()))
     interval = stats.bootstrap(
         samples,
         statistic,
@@ -128,4 +151,5 @@ def _bootstrap(
         method="percentile",
         rng=np.random.default_rng(0),  # the same values give the same interval
     ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high), n, "bootstrap over prompts")
+    low, high = float(interval.low), float(interval.high)
+    return Estimate(value, low, high, n, "bootstrap over prompts", tuple(per_prompt.tolist()))

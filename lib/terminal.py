@@ -1,4 +1,4 @@
-"""What a run says in the terminal: per subject one line a claim file, and every claim that does not hold, explained.
+"""What a run says in the terminal: per subject one line a claim file, one paragraph a claim that does not hold.
 
 Plain text first: no meaning hangs on colour, and everything fits 80 columns. Where all claims hold it stays short.
 """
@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lib.measurements import Claim, Measurement, Session
+from lib.drift_words import drift_list, drift_sentence
+from lib.measurements import Claim, Comparison, Session
 from lib.verdicts import (
     MARKS,
     NO_SUBJECT,
-    VERDICT_STANDINGS,
-    VERDICT_WORDS,
     WORDS,
     claims_about,
-    figures_worst_first,
-    measured,
-    not_passed,
     standing,
     subject_names,
     verdict_sentence,
@@ -30,11 +26,12 @@ from lib.verdicts import (
     worst_first,
 )
 
+LISTED = 20  # lines of a list about drift; the page has them all
 STYLES = {"holds": "green", "fails": "bold red", "inconclusive": "yellow", "error": "bold red", "skipped": "dim"}
 
 
-def render(session: Session, console: Console, *, every_measurement: bool = False) -> None:
-    """Print a session to `console`. `every_measurement` lists the figures of claims that hold as well."""
+def render(session: Session, console: Console) -> None:
+    """Print a session to `console`."""
     for subject in subject_names(session):
         claims = claims_about(session, subject)
         console.print()
@@ -42,41 +39,39 @@ def render(session: Session, console: Console, *, every_measurement: bool = Fals
         for claim in claims:
             if standing(claim) in ("error", "fails", "inconclusive"):
                 console.print(_explained(claim))
-        figures = [figure for claim in claims for figure in _listed(claim, every_measurement)]
-        if figures:
-            console.print()
-            console.print(_figures(figures))
         if claims:
             console.print()
             console.print(_files(claims))
+    if session.ended:
+        console.print()
+        console.print(Text(f"The run ended early: {session.ended}", style="bold red"))
     if session.not_measured:
         console.print()
-        console.print(Text("Not measured:", style="bold"))
-        for text in session.not_measured:
-            console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+        _print_list("Not measured", session.not_measured, console)
+    if session.drift:
+        console.print()
+        render_drift(session.drift, console)
 
 
-def _explained(claim: Claim) -> Group:
+def render_drift(comparison: Comparison, console: Console) -> None:
+    """Print what drifted from a baseline and what was different around it."""
+    style = "bold red" if comparison.drifted else "bold"
+    console.print(Text(f"Against {comparison.baseline}: {drift_sentence(comparison)}", style=style))
+    for heading, lines in drift_list(comparison):
+        more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+        _print_list(heading, [*lines[:LISTED], *more], console)
+
+
+def _print_list(heading: str, lines: list[str], console: Console) -> None:
+    console.print(Text(f"{heading}:", style="bold"))
+    for line in lines:
+        console.print(Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False))
+
+
+def _explained(claim: Claim) -> Text:
+    """One paragraph: the claim, then what was measured, the band and the source."""
     name = standing(claim)
-    headline = Text(f"{MARKS[name]} {claim.sentence} ({WORDS[name]})", style=STYLES[name])
-    place = Text(claim.test, style="dim", overflow="fold")
-    return Group(headline, *(Padding(text, (0, 0, 0, 4), expand=False) for text in (Text(why(claim)), place)))
-
-
-def _listed(claim: Claim, every_measurement: bool) -> list[Measurement]:
-    if every_measurement:
-        return figures_worst_first(claim)
-    return not_passed(claim) if claim.outcome == "failed" else []
-
-
-def _figures(figures: list[Measurement]) -> Table:
-    table = _table("figure", "measured", "accepted", "published", "verdict")
-    for figure in figures:
-        verdict = Text(VERDICT_WORDS[figure.verdict], style=STYLES[VERDICT_STANDINGS[figure.verdict]])
-        accepted, published = str(figure.published.accept), figure.published.says
-        words = (figure.label, " ".join(measured(figure)), accepted, published)
-        table.add_row(*map(Text, words), verdict)
-    return table
+    return Text.assemble((f"{MARKS[name]} {claim.sentence} ({WORDS[name]})", STYLES[name]), " ", why(claim))
 
 
 def _files(claims: list[Claim]) -> Table:

@@ -113,3 +113,11 @@ def measured(figure: Measurement) -> tuple[str, str]:
 def sample(figure: Measurement) -> str:
     """The sample size as text; empty for what was computed, not sampled."""
     return "" if figure.method == "exact" else f"N = {figure.n}"
+
+
+def in_words(figure: Measurement) -> str:
+    """A figure as one line of plain text: measured, accepted, verdict, published."""
+    published = figure.published
+    parts = (" ".join(measured(figure)), sample(figure), f"accepted: {published.accept}")
+    parts += (VERDICT_WORDS[figure.verdict], f"published: {published.says} ({published.source})")
+    return "; ".join(filter(None, parts))

@@ -65,6 +65,8 @@ def test_a_sound_entry_is_read(tmp_path):
         (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nbecause = "x"', "because: Extra inputs"),
         ('["a/b"]\nsays = "1"\nhow = "h"\nwhy = "w"\naccept = { above = 2 }', "source: Field required"),
         ('["a/b"]\nsays = "1"\nhow = "h"\nsource = "s"\nwhy = ""\naccept = { above = 2 }', "why: String should have"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nvalue = "above"', "value.0: Input should be a valid number"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nvalue = [1, nan]', "value.1: Input should be a finite number"),
         ('["a/b"', "not valid TOML"),
     ],
 )
@@ -94,3 +96,32 @@ def _read(folder, text):
     path = folder / "published.toml"
     path.write_text(text, encoding="utf-8")
     return read_references(path)
+
+
+def written(value, says):
+    """Whether a number stands in words, as it is or in percent."""
+    found = re.findall(r"([-+]?\d*\.?\d+)(%?)", says)
+    return any(math.isclose(value, float(digits) / (100 if percent else 1), abs_tol=1e-9) for digits, percent in found)
+
+
+# Published without its sign: the paths lower the logit difference.
+SIGN_IS_OURS = {"paths/previous-token-heads-to-induction-keys"}
+
+
+@pytest.mark.parametrize("reference", [one for one in REFERENCES.values() if one.value], ids=lambda one: one.id)
+def test_a_published_number_is_the_one_in_words_and_lies_in_the_band(reference):
+    for value in reference.value:
+        assert written(-value if reference.id in SIGN_IS_OURS else value, reference.says)
+        assert reference.accept.low <= value <= reference.accept.high
+
+
+def test_a_number_that_is_not_in_the_words_is_seen():
+    assert written(0.87, "87%")
+    assert written(-0.77, "0.016, and -0.77 on 25 prompts")
+    assert not written(87.0, "87%")
+    assert not written(0.77, "-0.77")
+
+
+@pytest.mark.parametrize(("given", "read"), [("value = 3.5", (3.5,)), ("value = [1, 2.5]", (1.0, 2.5)), ("", ())])
+def test_a_published_number_may_be_one_several_or_none(tmp_path, given, read):
+    assert _read(tmp_path, f'["a/b"]\n{ENTRY}accept = {{ above = 1.0 }}\n{given}')["a/b"].value == read

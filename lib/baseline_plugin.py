@@ -1,0 +1,90 @@
+"""The pytest side of baselines: two options, and a run that fails where it drifted from the kept one.
+
+A missing baseline is written and the run fails, so that nobody blesses a number by accident. By which rules a run is
+compared is lib/baselines.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lib.baselines import BaselineError, as_baseline, compare, read_session
+from lib.completeness import selection
+from lib.files import write_whole
+from lib.measurements import Comparison, Session, as_json
+from lib.reporting import Reporting
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("claims", "circuit claims")
+    group.addoption(
+        "--claims-baseline",
+        type=Path,
+        metavar="FILE",
+        help="Fail where a figure drifted from the run kept in this claims.json, even inside its band.",
+    )
+    group.addoption(
+        "--claims-update-baseline",
+        action="store_true",
+        help="Keep this run in the file of --claims-baseline instead of comparing with it.",
+    )
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Compares the session with the kept run `old` at its end, or keeps it where there is none."""
+
+    path: Path
+    old: Session | None
+    update: bool
+
+    def check(self, new: Session, faults: list[str]) -> Comparison | None:
+        """The comparison; None where the run was kept. Whatever else fails the run is added to `faults`."""
+        if self.old is not None:
+            return compare(self.old, new, name=str(self.path))
+        if new.ended:
+            faults.append(f"no baseline was written to {self.path}: the run ended early ({new.ended})")
+            return None
+        try:
+            write_whole(self.path, as_json(as_baseline(new)))
+        except OSError as error:
+            faults.append(f"the baseline {self.path} could not be written ({error.strerror}): it is as it was")
+            return None
+        if not self.update:
+            faults.append(
+                f"there was no baseline {self.path}: this run was kept as one. Look at it before you commit it"
+            )
+        return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path, update = config.option.claims_baseline, config.option.claims_update_baseline
+    if update and not path:
+        raise pytest.UsageError("--claims-update-baseline keeps this run: say where with --claims-baseline FILE")
+    if not path or hasattr(config, "workerinput"):
+        return
+    if config.option.claims_report is None:
+        raise pytest.UsageError("--claims-baseline compares claims, and none was asked for: run pytest claims/")
+    reporting: Reporting = config.pluginmanager.getplugin("claims-reporting")
+    reporting.guard = Guard(path, _kept(path, config, update=update), update)
+
+
+def _kept(path: Path, config: pytest.Config, *, update: bool) -> Session | None:
+    """The run to compare with; None where this one is to be kept. Raises UsageError before any claim has run."""
+    try:
+        kept = read_session(path)
+    except FileNotFoundError:
+        return None
+    except BaselineError as error:
+        if update:
+            return None
+        raise pytest.UsageError(f"--claims-baseline: {error}") from error
+    if update and kept.selection != selection(config):
+        raise pytest.UsageError(
+            f"{path} is a run of {kept.selection or 'everything'}, this is one of {selection(config) or 'everything'}: "
+            "it would lose claims. Name another file, or delete this one"
+        )
+    return None if update else kept

@@ -1,0 +1,56 @@
+"""The words every renderer uses for a comparison with an earlier run: pure functions of its record."""
+
+from __future__ import annotations
+
+from lib.measurements import Change, Comparison
+
+RULES = {
+    "rounding": "same weights and prompts: only rounding may differ",
+    "paired": "same prompts, paired",
+    "unpaired": "other prompts: the two intervals",
+    "not comparable": "computed on other prompts: not compared",
+}
+
+
+def drift_sentence(comparison: Comparison) -> str:
+    """One sentence: "3 of 156 figures drifted, 1 claim came out differently"."""
+    moved = sum(change.drifted for change in comparison.changes)
+    parts = [f"{moved} of {len(comparison.changes)} figures drifted" if moved else ""]
+    for count, one, many in (
+        (len(comparison.flips), "claim came out differently", "claims came out differently"),
+        (len(comparison.appeared), "is not in the baseline", "are not in the baseline"),
+        (len(comparison.vanished), "is in the baseline alone", "are in the baseline alone"),
+    ):
+        parts.append(f"{count} {one if count == 1 else many}" if count else "")
+    return ", ".join(filter(None, parts)) or f"none of {len(comparison.changes)} figures drifted"
+
+
+def largest_first(comparison: Comparison) -> list[Change]:
+    """Changes that drifted, then the others, each by how much of what is allowed they use."""
+    return sorted(comparison.changes, key=lambda change: (not change.drifted, -abs(change.difference) / change.allowed))
+
+
+def moved(change: Change) -> str:
+    """How far a figure moved and how far it may, in words."""
+    where = "on the prompt that moved most" if change.rule == "rounding" and change.old != change.new else ""
+    difference = " ".join(filter(None, (f"{change.difference:+.3g}", where)))
+    return f"{change.old:.6g} -> {change.new:.6g} ({difference}; allowed {change.allowed:.2g}, {RULES[change.rule]})"
+
+
+def drift_list(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Headings with what stands under them, without empty ones: what drifted first, then what was different around."""
+    drifted = [
+        f"{change.label}: {moved(change)} {change.test}" for change in largest_first(comparison) if change.drifted
+    ]
+    sections = [
+        ("Drifted", drifted),
+        (
+            "Came out differently",
+            [f"{flip.sentence} {flip.old} -> {flip.new} {flip.test}" for flip in comparison.flips],
+        ),
+        ("Not in the baseline", comparison.appeared),
+        ("In the baseline alone", comparison.vanished),
+        ("Different around it", [f"{one.name}: {one.old} -> {one.new}" for one in comparison.environment]),
+        ("Note", comparison.notes),
+    ]
+    return [(heading, lines) for heading, lines in sections if lines]

@@ -1,0 +1,162 @@
+"""Whatever ends a run, its folder holds a whole earlier report or a whole partial one, and the run says which."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.files import check_writable, write_whole
+from lib.measurements import Session
+
+ROOT = Path(__file__).parents[1]
+EARLIER = "an earlier report"
+CONFTEST = (
+    'import pytest\npytest_plugins = ["lib.pytest_plugin"]\n@pytest.fixture(params=["toy"])\ndef subject(): pass\n'
+)
+CLAIMS = '''
+import pathlib, time
+
+def test_first(subject):
+    """It holds."""
+
+def test_waits(subject):
+    """It takes long."""
+    pathlib.Path("waiting").touch()
+    time.sleep(60)
+
+def test_last(subject):
+    """It holds too."""
+'''
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with three claims, one of which waits, and the report of an earlier run."""
+    for name, text in {"conftest.py": CONFTEST, "claims/test_toy.py": CLAIMS, "pytest.ini": "[pytest]\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "reports").mkdir()
+    for name in ("claims.json", "claims.html"):
+        (tmp_path / "reports" / name).write_text(EARLIER, encoding="utf-8")
+    return tmp_path
+
+
+def start(project, *arguments, **options):
+    """`pytest claims/` there, in a process of its own."""
+    command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=project, env=environment, **pipes, **options)
+
+
+def ended(process):
+    """Its exit status and everything it said."""
+    said, _ = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def wait_until_it_waits(project, process):
+    while not (project / "waiting").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def report(project):
+    return Session.model_validate_json((project / "reports" / "claims.json").read_text(encoding="utf-8"))
+
+
+def is_whole(page):
+    return page.startswith("<!DOCTYPE html>") and page.rstrip().endswith("</html>")
+
+
+def files(project):
+    return sorted(path.name for path in (project / "reports").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(signal.SIGINT, "stopped by Ctrl-C"), (signal.SIGTERM, "stopped by SIGTERM")]
+)
+def test_a_run_that_is_stopped_leaves_a_partial_report_that_says_so(number, says, project):
+    process = start(project)
+    wait_until_it_waits(project, process)
+    process.send_signal(number)
+    status, said = ended(process)
+    assert status == pytest.ExitCode.INTERRUPTED, said
+    assert f"The run ended early: {says}" in said
+    assert [(claim.sentence, claim.outcome) for claim in report(project).claims] == [("It holds.", "passed")]
+    assert report(project).ended == says
+    page = (project / "reports" / "claims.html").read_text(encoding="utf-8")
+    assert is_whole(page)
+    assert "It holds." in page
+    assert files(project) == ["claims.html", "claims.json"]
+
+
+def test_a_run_that_is_killed_leaves_the_earlier_report(project):
+    process = start(project)
+    wait_until_it_waits(project, process)
+    process.kill()
+    ended(process)
+    assert files(project) == ["claims.html", "claims.json"]
+    for name in files(project):
+        assert (project / "reports" / name).read_text(encoding="utf-8") == EARLIER
+
+
+def test_where_the_disk_fills_the_earlier_report_stays_and_the_run_fails(project):
+    def no_file_over_half_a_kilobyte():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    status, said = ended(start(project, "-k", "first", preexec_fn=no_file_over_half_a_kilobyte))
+    assert status == pytest.ExitCode.TESTS_FAILED, said
+    assert "1 passed" in said
+    for name in ("claims.json", "claims.html"):
+        kept = f"{name} could not be written (File too large): the file of an earlier run is still there"
+        assert kept in said
+        assert (project / "reports" / name).read_text(encoding="utf-8") == EARLIER
+    assert files(project) == ["claims.html", "claims.json"]
+    assert "INTERNALERROR" not in said
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_claim_runs(project):
+    folder = "/sys"  # not even root makes a file there
+    status, said = ended(start(project, "--claims-report", folder))
+    assert status == pytest.ExitCode.USAGE_ERROR, said
+    assert f"no report can be written to {folder}" in said
+    assert "name another folder with --claims-report" in said
+    assert not (project / "waiting").exists()
+
+
+def test_two_runs_at_once_do_not_mix(project):
+    runs = [start(project, "-k", name) for name in ("first", "last")]
+    assert [ended(run)[0] for run in runs] == [0, 0]
+    [claim] = report(project).claims
+    assert claim.sentence == {"-k first": "It holds.", "-k last": "It holds too."}[report(project).selection]
+    assert is_whole((project / "reports" / "claims.html").read_text(encoding="utf-8"))
+    assert files(project) == ["claims.html", "claims.json"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(error, tmp_path, monkeypatch):
+    write_whole(tmp_path / "a.txt", EARLIER)
+
+    def fails(descriptor):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(type(error)):
+        write_whole(tmp_path / "a.txt", "later")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == EARLIER
+
+
+def test_a_file_where_the_folder_should_be_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="exists"):
+        check_writable(tmp_path / "file")
+    check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
