@@ -13,7 +13,7 @@ from typing import TextIO
 
 import pytest
 
-PATIENCE = 2.0  # seconds of silence before anything is said
+PATIENCE, EVERY = 2.0, 1.0  # seconds of silence before anything is said, and between two updates
 SAVE, RESTORE_AND_ERASE = "\x1b7", "\x1b8\x1b[J"
 
 
@@ -55,7 +55,7 @@ def _tick(file: TextIO, what: str, free: int, done: threading.Event) -> None:
     if done.wait(PATIENCE):
         return
     file.write(SAVE)
-    while not done.wait(1.0):
+    while not done.wait(EVERY):
         file.write(RESTORE_AND_ERASE + f" computing {what}, {time.monotonic() - start:.0f} s"[: max(free, 0)])
         file.flush()
     file.write(RESTORE_AND_ERASE)

@@ -49,6 +49,7 @@ class Reporting:
         self.ended = ""
         self.guard: Guard | None = None
         self.drift: Comparison | None = None
+        self.written = False
         self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
     def session(self) -> Session:
@@ -110,19 +111,22 @@ class Reporting:
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             if self.guard:
                 self.drift = self.guard.check(self.session(), self.faults)
-            self.write(folder / "claims.json", as_json(self.session()))
+            self.written = self.write(folder / "claims.json", as_json(self.session()))
             self._summarise()
         yield
-        if self.faults and session.exitstatus == pytest.ExitCode.OK:
+        failed = self.faults or (self.drift and self.drift.drifted)
+        if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a report. Where it cannot be written, the earlier file stays, and the run fails and says so."""
+    def write(self, path: Path, text: str) -> bool:
+        """Whether a report was written. Where it was not, the earlier file stays, and the run fails and says so."""
         try:
             write_whole(path, text)
         except OSError as error:
             kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
             self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
+            return False
+        return True
 
     def _summarise(self) -> None:
         """Where a CI service asks for a summary of the job in Markdown, add one."""
@@ -142,7 +146,7 @@ class Reporting:
                 file=writer._file, width=writer.fullwidth, force_terminal=writer.hasmarkup, highlight=False
             )
             terminal.render(self.session(), console)
-            if self.config.option.claims_report:
+            if self.written:
                 terminalreporter.write_line(f"written: {self.config.option.claims_report / 'claims.json'}")
         for fault in self.faults:
             terminalreporter.write_line(fault, red=True)
