@@ -15,7 +15,8 @@ test: .venv/installed lint
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench
 
-# docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records; docs/MUTANTS.md from one on every broken copy of it (half an hour).
+# docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records;
+# docs/MUTANTS.md from a run on every broken copy of it (half an hour).
 docs: .venv/installed
 	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu --claims-baseline $(BASELINE) --claims-update-baseline
 	$(BIN)/python -m docs.claims_table
