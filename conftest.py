@@ -1,3 +1,9 @@
 """Names the plugins; everything else is in them."""
 
-pytest_plugins = ["lib.pytest_plugin", "ioi_fixtures.fixtures", "ioi_fixtures.experiments"]
+pytest_plugins = [
+    "lib.pytest_plugin",
+    "ioi_fixtures.fixtures",
+    "ioi_fixtures.experiments",
+    "ioi_fixtures.drawings",
+    "ioi_fixtures.outline",
+]

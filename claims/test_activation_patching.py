@@ -8,9 +8,9 @@ END, and there to the name movers' queries.
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NEGATIVE_NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.drawings import recovery_by_layer
 from lib.heads import heads, without
 
-pytestmark = pytest.mark.draft("five maps of all heads take minutes on a CPU")
 BY_OUTPUT = heads("5.5 6.9 3.0")
 
 
@@ -18,6 +18,7 @@ BY_OUTPUT = heads("5.5 6.9 3.0")
 def test_the_subject_moves_from_s2_to_end(position, layer, patched_streams, s2_swapped_pair, published, record):
     """Patching the residual stream at {position} before layer {layer} recovers as much as published."""
     claim = published[f"activation-patching/resid-{position}-layer-{layer}"]
+    record.show(recovery_by_layer(patched_streams, s2_swapped_pair))
     recovered = record(
         f"recovery, resid_pre {layer} at {position}",
         s2_swapped_pair.recovered(patched_streams("resid_pre", position, layer)),

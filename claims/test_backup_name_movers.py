@@ -3,6 +3,7 @@
 import pytest
 
 from ioi_fixtures.circuit import NAME_MOVERS, NEGATIVE_NAME_MOVERS
+from ioi_fixtures.drawings import change_by_head
 from lib.heads import heads, select
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.readout import scale_ratio
@@ -43,7 +44,9 @@ def test_the_naive_prediction_fails(knock_out, knocked_out, model, ioi, ioi_run,
 def test_backup_name_movers_wake_up(head, attribution_change, published, record):
     """With all name movers mean-ablated, backup name mover {head} writes more of the answer than before."""
     claim = published["backup/rises"]
-    rise = record(f"rise of {head}", mean_over_prompts(attribution_change(NAME_MOVERS, "mean")[head]), claim)
+    change = attribution_change(NAME_MOVERS, "mean")
+    record.head_map("Change of attribution without name movers", "logit difference", change.mean(-1))
+    rise = record(f"rise of {head}", mean_over_prompts(change[head]), claim)
     assert rise in claim
 
 
@@ -67,7 +70,9 @@ def test_late_backups_hardly_move(head, attribution_change, published, record):
 def test_a_negative_name_mover_weakens(head, attribution_change, published, record):
     """With 9.9 zero-ablated, negative name mover {head} writes less against the answer."""
     claim = published["backup/negative-weakens"]
-    change = record(f"change of {head}", mean_over_prompts(attribution_change(STRONGEST, "zero")[head]), claim)
+    changes = attribution_change(STRONGEST, "zero")
+    record.show(change_by_head("Change of attribution without 9.9", changes))
+    change = record(f"change of {head}", mean_over_prompts(changes[head]), claim)
     assert change in claim
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, DUPLICATE_TOKEN, INDUCTION, PREVIOUS_TOKEN
+from ioi_fixtures.drawings import pattern_of
 from lib.heads import Head, heads, without
 from lib.instruments.attention import attention
 from lib.statistics import mean_over_prompts
@@ -13,21 +14,18 @@ LOOKS = {
     "induction": (INDUCTION, "S2", "S1+1"),
     "previous": (PREVIOUS_TOKEN, "S1+1", "S1"),
 }
-draft = pytest.mark.draft("not settled between the reference model and the published figures")
+EARLY_HEADS = [(kind, head) for kind, (members, _, _) in LOOKS.items() for head in members]
+
+every_early_head = pytest.mark.parametrize(("kind", "head"), EARLY_HEADS, ids=str)
 
 
-def every_head_but(unsettled):
-    """Parameters for every head of the three classes, those of `unsettled` marked as drafts."""
-    pairs = [(kind, head) for kind, (members, _, _) in LOOKS.items() for head in members]
-    return [pytest.param(*pair, marks=[draft] if str(pair[1]) in unsettled else []) for pair in pairs]
-
-
-@pytest.mark.parametrize(("kind", "head"), every_head_but(["0.10"]), ids=str)
-def test_every_early_head_attends_where_its_class_does(kind, head, ioi, ioi_run, published, record):
+@every_early_head
+def test_every_early_head_attends_where_its_class_does(kind, head, model, ioi, ioi_run, published, record):
     """On IOI prompts, {kind}-token head {head} attends where its class does, as much as published."""
     claim = published[f"{kind}/attention-of-{head}"]
     _, query, key = LOOKS[kind]
     looks = attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key])[head]
+    record.show(pattern_of(head, model, ioi, ioi_run))
     mean = record(f"attention of {head} from {query} to {key}", mean_over_prompts(looks), claim)
     assert mean in claim
 
@@ -42,7 +40,7 @@ def test_an_average_head_does_not_attend_there(kind, ioi, ioi_run, published, re
     assert mean in claim
 
 
-@pytest.mark.parametrize(("kind", "head"), every_head_but(["3.0"]), ids=str)
+@every_early_head
 def test_every_early_head_scores_as_published_on_random_tokens(kind, head, random_token_scores, published, record):
     """On repeated random tokens, the {kind}-token score of {head} is as published, strong or weak."""
     claim = published[f"{kind}/random-tokens-{head}"]
@@ -56,6 +54,7 @@ def test_an_average_head_does_not_score_on_random_tokens(kind, random_token_scor
     """Control: the average head outside the circuit has a low {kind}-token score."""
     claim = published[f"any-head/{kind}-score"]
     scores = without(getattr(random_token_scores, kind), CIRCUIT_HEADS)
+    record.head_map(f"{kind}-token score", "attention", getattr(random_token_scores, kind).mean(-1))
     mean = record(f"{kind}-token score, other heads", mean_over_prompts(scores.mean(0)), claim)
     assert mean in claim
 

@@ -18,6 +18,7 @@ from lib.instruments.identities import (
     largest_gap,
     patched_into_itself,
     run_one_by_one,
+    run_padded_on_the_left,
     run_with_other_padding,
 )
 from lib.model import SITES
@@ -94,6 +95,14 @@ def test_what_stands_after_the_prompt_changes_nothing(model, sample_run, publish
     claim = published["instruments/logits"]
     other = run_with_other_padding(model, sample_run)
     gap = record("change by other padding", exact(largest_gap(sample_run.logits, other).max()), claim)
+    assert gap in claim
+
+
+def test_padding_on_the_left_gives_the_logits_that_padding_on_the_right_gives(model, sample_run, published, record):
+    """Padded on the left instead of the right, with an attention mask, prompts have the same logits at END."""
+    claim = published["instruments/logits"]
+    left = run_padded_on_the_left(model, sample_run)
+    gap = record("change by padding on the left", exact(largest_gap(sample_run.logits, left).max()), claim)
     assert gap in claim
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ioi_fixtures.drawings import attribution_by_part, lens_by_layer, top_tokens_of
 from lib.instruments.attribution import attribution_by_layer, logit_lens
 from lib.statistics import mean_over_prompts, ratio_of_means
 
@@ -12,6 +13,7 @@ def test_the_answer_is_not_in_the_residual_stream_before_layer_7(model, ioi, ioi
     """Read off the residual stream before layer 7, the logit difference is about zero."""
     claim = published["localisation/lens-before-layer-7"]
     lens = logit_lens(ioi_run, model.weights, ioi.answers)
+    record.show(lens_by_layer(lens))
     early = record("logit lens before layer 7", mean_over_prompts(lens[7]), claim)
     assert early in claim
 
@@ -20,6 +22,8 @@ def test_the_answer_is_in_the_residual_stream_after_layer_9(model, ioi, ioi_run,
     """Read off the residual stream after layer 9, the logit difference is above its final value."""
     claim = published["localisation/lens-after-layer-9"]
     lens = logit_lens(ioi_run, model.weights, ioi.answers)
+    record.show(lens_by_layer(lens))
+    record.show(top_tokens_of(model, ioi, ioi_run))
     late = record("logit lens after layer 9 / final", ratio_of_means(lens[NAME_MOVER_LAYER + 1], lens[-1]), claim)
     assert late in claim
 
@@ -36,7 +40,8 @@ def test_late_attention_layers_write_and_then_suppress_the_answer(layer, model, 
 def test_no_mlp_writes_the_answer(model, ioi, ioi_run, published, record):
     """Control: even the MLP that adds most in size adds little of the logit difference directly."""
     claim = published["localisation/any-mlp"]
-    _, mlps = attribution_by_layer(ioi_run, model.weights, ioi.answers)
+    attention_layers, mlps = attribution_by_layer(ioi_run, model.weights, ioi.answers)
+    record.show(attribution_by_part(attention_layers, mlps))
     strongest = mlps[mlps.mean(-1).abs().argmax()]
     written = record("strongest attribution of an MLP", mean_over_prompts(strongest), claim)
     assert written in claim

@@ -13,8 +13,6 @@ from ioi_fixtures.circuit import (
 from lib.heads import without
 from lib.statistics import ratio_of_means
 
-pytestmark = pytest.mark.draft("the reference model's S-inhibition keys carry what GPT-2's values do; slow on a CPU")
-
 
 @pytest.mark.parametrize("head", NAME_MOVERS, ids=str)
 def test_the_path_from_a_name_mover_to_the_logits_carries_the_answer(
@@ -55,6 +53,8 @@ def test_no_other_head_acts_through_s_inhibition_values(paths_to_s_inhibition_va
     claim = published["paths/other-heads-to-s-inhibition-values"]
     whole = ioi_run.logit_difference(ioi.answers)
     effects = without(paths_to_s_inhibition_values - whole, CIRCUIT_HEADS)
+    change = (paths_to_s_inhibition_values - whole).mean(-1)
+    record.head_map("Paths to the S-inhibition heads' values", "logit difference", change)
     strongest = effects[effects.mean(-1).abs().argmax()]
     effect = record("strongest other path to S-inhibition values", ratio_of_means(strongest, whole), claim)
     assert effect in claim
@@ -69,10 +69,11 @@ def test_s_inhibition_heads_are_reached_by_values_more_than_by_keys(patched_path
     assert lead in claim
 
 
-def test_previous_token_heads_act_through_induction_keys(patched_paths, ioi, ioi_run, published, record):
+def test_previous_token_heads_act_through_induction_keys(patched_paths, circuit_graph, ioi, ioi_run, published, record):
     """Patched jointly, both previous-token heads act through the induction heads' keys at S1+1."""
     claim = published["paths/previous-token-heads-to-induction-keys"]
     whole = ioi_run.logit_difference(ioi.answers)
+    record.show(circuit_graph)
     [patched] = patched_paths("induction", "k", "S1+1", [PREVIOUS_TOKEN])
     effect = record("path 2.2 and 4.11 to induction keys", ratio_of_means(patched - whole, whole), claim)
     assert effect in claim

@@ -6,23 +6,32 @@ What they carry is two signals: which token the subject is, and, stronger, where
 import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.signals import CELL_VARIANTS, signal_coefficient
+from ioi_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
+from ioi_fixtures.signals import CELL_VARIANTS, fit_error, signal_coefficient
 from lib.heads import select, without
 from lib.instruments.attention import attention
 from lib.statistics import mean_over_prompts, ratio_of_means
 
 every_s_inhibition_head = pytest.mark.parametrize("head", S_INHIBITION, ids=str)
-draft = pytest.mark.draft("the reference model's signals are stronger than GPT-2's; slow on a CPU")
 CELLS = [cell for cell in CELL_VARIANTS if cell != ("original", "original")]
 
 
+def test_s_inhibition_heads_attend_to_s2(ioi, ioi_run, published, record):
+    """From END, the S-inhibition heads attend to the subject's second mention."""
+    claim = published["s-inhibition/attention-to-s2"]
+    to_s2 = attention(ioi_run, query=ioi.positions["END"], key=ioi.positions["S2"])
+    mean = record("attention END to S2", mean_over_prompts(select(to_s2, S_INHIBITION).mean(0)), claim)
+    assert mean in claim
+
+
 @every_s_inhibition_head
-def test_every_s_inhibition_head_prefers_s2(head, ioi, ioi_run, published, record):
+def test_every_s_inhibition_head_prefers_s2(head, model, ioi, ioi_run, published, record):
     """From END, S-inhibition head {head} attends to S2 more than to the indirect object and S1."""
     claim = published["s-inhibition/prefers-s2"]
     to_s2, to_io, to_s1 = (
         attention(ioi_run, query=ioi.positions["END"], key=ioi.positions[name])[head] for name in ("S2", "IO", "S1")
     )
+    record.show(pattern_of(head, model, ioi, ioi_run))
     preference = record(f"attention of {head} to S2 over IO and S1", mean_over_prompts(to_s2 - to_io - to_s1), claim)
     assert preference in claim
 
@@ -35,7 +44,6 @@ def test_an_average_head_does_not_attend_to_s2(ioi, ioi_run, published, record):
     assert mean in claim
 
 
-@draft
 @every_s_inhibition_head
 def test_every_s_inhibition_head_acts_through_name_mover_queries(
     head, paths_to_name_mover_queries, ioi, ioi_run, published, record
@@ -48,7 +56,6 @@ def test_every_s_inhibition_head_acts_through_name_mover_queries(
     assert effect in claim
 
 
-@draft
 def test_no_other_head_acts_through_name_mover_queries_as_much(
     paths_to_name_mover_queries, ioi, ioi_run, published, record
 ):
@@ -56,6 +63,9 @@ def test_no_other_head_acts_through_name_mover_queries_as_much(
     claim = published["paths/other-heads-to-name-mover-queries"]
     whole = ioi_run.logit_difference(ioi.answers)
     effects = without(paths_to_name_mover_queries - whole, CIRCUIT_HEADS)
+    record.head_map(
+        "Paths to the name movers' queries", "logit difference", (paths_to_name_mover_queries - whole).mean(-1)
+    )
     strongest = effects[effects.mean(-1).abs().argmax()]
     effect = record("strongest other path to name movers' queries", ratio_of_means(strongest, whole), claim)
     assert effect in claim
@@ -70,11 +80,12 @@ def test_without_s_inhibition_name_movers_look_away_from_the_indirect_object(
         select(attention(run, query=ioi.positions["END"], key=ioi.positions["IO"]), NAME_MOVERS).mean(0)
         for run in (ioi_run, without_s_inhibition)
     )
+    record.show(attention_by_position("name movers", NAME_MOVERS, ioi, ioi_run))
+    record.show(attention_by_position("name movers without S-inhibition", NAME_MOVERS, ioi, without_s_inhibition))
     left = record("name movers' attention to IO, without / with", ratio_of_means(after, before), claim)
     assert left in claim
 
 
-@draft
 @pytest.mark.parametrize(("token", "position"), CELLS)
 def test_the_signals_move_the_logit_difference(token, position, s_inhibition_signals, published, record):
     """With S-inhibition outputs from prompts with {token} token and {position} position, it is as published."""
@@ -84,17 +95,24 @@ def test_the_signals_move_the_logit_difference(token, position, s_inhibition_sig
     assert difference in claim
 
 
-@draft
 @pytest.mark.parametrize("signal", ["position", "token"])
 def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record):
     """The logit difference is about linear in both signals, with the published coefficient of the {signal} signal."""
     claim = published[f"s-inhibition/{signal}-coefficient"]
+    record.show(differences_by_signal(s_inhibition_signals))
     coefficient = mean_over_prompts(signal_coefficient(s_inhibition_signals, signal))
     coefficient = record(f"coefficient of the {signal} signal", coefficient, claim)
     assert coefficient in claim
 
 
-@draft
+def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, published, record):
+    """The six logit differences lie close to the linear fit of both signals."""
+    claim = published["s-inhibition/fit-error"]
+    baseline = s_inhibition_signals["original", "original"]
+    error = record("mean error of the fit", ratio_of_means(fit_error(s_inhibition_signals), baseline), claim)
+    assert error in claim
+
+
 def test_the_position_signal_is_the_stronger_one(s_inhibition_signals, published, record):
     """The position signal's coefficient is above the token signal's."""
     claim = published["s-inhibition/position-over-token"]

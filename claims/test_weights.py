@@ -60,6 +60,11 @@ def test_an_average_head_composes_no_more_than_random_matrices(
     """Control: an average head composes with the keys of induction head {head} hardly more than random matrices do."""
     claim = published["weights/random-floor"]
     mean = mean_of_others(k_composition, head, PREVIOUS_TOKEN)
+    record.head_map(
+        f"Composition with the keys of {head}",
+        "Frobenius norms",
+        k_composition[: head.layer, :, head.layer, head.index],
+    )
     ratio = record(f"other heads into keys of {head}", exact(mean / unrelated(attention_weights)), claim)
     assert ratio in claim
 
@@ -68,6 +73,11 @@ def test_an_average_head_composes_no_more_than_random_matrices(
 def test_an_s_inhibition_head_composes_most_with_the_queries_of_a_name_mover(head, q_composition, published, record):
     """Of all earlier heads, an S-inhibition head composes most with the queries of name mover {head}."""
     claim = published["weights/s-inhibition-into-name-mover-queries"]
+    record.head_map(
+        f"Composition with the queries of {head}",
+        "Frobenius norms",
+        q_composition[: head.layer, :, head.layer, head.index],
+    )
     margin = record(f"lead at the queries of {head}", exact(lead(q_composition, head, S_INHIBITION)), claim)
     assert margin in claim
 

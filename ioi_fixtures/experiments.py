@@ -17,7 +17,16 @@ from torch import Tensor
 from ioi_fixtures import variants
 from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, S_INHIBITION, random_circuit
 from ioi_fixtures.fixtures import EVERYTHING, encode_for
-from ioi_fixtures.knockouts import ARENA_K, COMPLETENESS_K, NAIVE_CIRCUIT, PAPER_K, left_of_circuit, random_subset
+from ioi_fixtures.knockouts import (
+    ARENA_K,
+    COMPLETENESS_K,
+    GREEDIEST_K,
+    GREEDY_K,
+    NAIVE_CIRCUIT,
+    PAPER_K,
+    left_of_circuit,
+    random_subset,
+)
 from ioi_fixtures.prompts import Batch, Prompt
 from ioi_fixtures.signals import CELL_VARIANTS, Cell
 from lib.activations import Run
@@ -32,6 +41,7 @@ from lib.statistics import Estimate, ratio_of_means
 
 RANDOM_SETS = 20  # random K; the paper draws 100
 PATCHED_PROMPTS = 32  # activation patching is the costliest map; the published ones were made on 8 prompts
+COMPLETENESS_SETS = (*COMPLETENESS_K.values(), *GREEDY_K.values(), GREEDIEST_K, *map(random_subset, range(RANDOM_SETS)))
 RANDOM_SEQUENCES = 50
 RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100, but short contexts are to be in reach
 
@@ -170,7 +180,7 @@ def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
 @pytest.fixture(scope="session")
 def circuit_alone(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
     """F(C \\ K) for K among the sets that claims ask about, all computed in one go at the first request. [batch]"""
-    sets = [frozenset(), *COMPLETENESS_K.values(), *map(random_subset, range(RANDOM_SETS))]
+    sets = [frozenset(), *COMPLETENESS_SETS]
     for choice in (PAPER_K, ARENA_K):
         sets += [removed | extra for head, removed in choice.items() for extra in (frozenset(), {head})]
     sets = list(dict.fromkeys(sets))
@@ -226,26 +236,35 @@ def random_circuits_alone(other_circuits: Callable[..., Tensor], model: Model, a
 @pytest.fixture(scope="session")
 def model_without(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
     """F(M \\ K): the model with K at its ABC means, each head at the circuit's position for it. [batch]"""
-    sets = [*COMPLETENESS_K.values(), *map(random_subset, range(RANDOM_SETS))]
     differences = knock_out(
         model.weights,
         ioi_run,
-        [{head: CIRCUIT_HEADS[head] for head in removed} for removed in sets],
+        [{head: CIRCUIT_HEADS[head] for head in removed} for removed in COMPLETENESS_SETS],
         positions=ioi.positions,
         values=abc_means,
         answers=ioi.answers,
     )
-    by_set = dict(zip(sets, differences, strict=True))
+    by_set = dict(zip(COMPLETENESS_SETS, differences, strict=True))
     return lambda removed: by_set[removed]
 
 
 @pytest.fixture(scope="session")
-def random_incompleteness(
+def incompleteness(
     circuit_alone: Callable[[frozenset[Head]], Tensor], model_without: Callable[[frozenset[Head]], Tensor]
-) -> Tensor:
-    """|F(M \\ K) - F(C \\ K)| averaged over random K, its sign taken from the mean over prompts. [batch]"""
-    gaps = [model_without(removed) - circuit_alone(removed) for removed in map(random_subset, range(RANDOM_SETS))]
-    return torch.stack([gap * gap.mean().sign() for gap in gaps]).mean(0)
+) -> Callable[[frozenset[Head]], Tensor]:
+    """|F(M \\ K) - F(C \\ K)|, each prompt with the sign of the mean over prompts. [batch]"""
+
+    def in_size(removed: frozenset[Head]) -> Tensor:
+        gap = model_without(removed) - circuit_alone(removed)
+        return gap * gap.mean().sign()
+
+    return in_size
+
+
+@pytest.fixture(scope="session")
+def random_incompleteness(incompleteness: Callable[[frozenset[Head]], Tensor]) -> Tensor:
+    """The incompleteness averaged over random K. [batch]"""
+    return torch.stack([incompleteness(removed) for removed in map(random_subset, range(RANDOM_SETS))]).mean(0)
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,12 @@ from ioi_fixtures.prompts import Batch, Prompt, check_words, encode, make_prompt
 from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
-from lib.activations import Run
+from lib.activations import Run, at_positions
 from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
 from lib.instruments.ablation import means_by_group
-from lib.instruments.composition import composition, eigenvalue_scores
+from lib.instruments.attention import attended_and_written
+from lib.instruments.composition import composition, eigenvalue_scores, token_loop
+from lib.instruments.copying import embedding_after_first_mlp
 from lib.measurements import Subject as SubjectRecord
 from lib.model import DTYPES, PROCESSING, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
@@ -186,6 +188,35 @@ def name_tokens(model: Model) -> Tensor:
     """Token ids of every first name. int64 [name]"""
     ids = check_words(model.tokenizer, NAMES)
     return torch.tensor([ids[name] for name in NAMES], device=model.device)
+
+
+@pytest.fixture(scope="session")
+def full_ov_eigenvalues(model: Model) -> Tensor:
+    """How positive the eigenvalues of each head's full OV circuit are, from tokens after the first MLP to logits.
+
+    Published for none of these heads. The first MLP is part of it, since without that GPT-2 small's logit difference
+    reverses its sign (Wang et al. 2022, App. J) and copy scores are published with it. [layer head]
+    """
+    vocabulary = torch.arange(model.weights.W_E.shape[0], device=model.device)
+    loop = token_loop(embedding_after_first_mlp(model.weights, vocabulary), model.weights.W_U)
+    return eigenvalue_scores(model.weights, loop=loop)
+
+
+@pytest.fixture(scope="session")
+def names_in_prompts(ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
+    """The residual stream after the first block where IO, S1 and S2 stand, and the tokens that stand there.
+    [name batch d_model], [name batch]"""
+    where = [ioi.positions[name] for name in ("IO", "S1", "S2")]
+    streams = [at_positions(ioi_run["resid_pre"][1], position) for position in where]
+    return torch.stack(streams), torch.stack([at_positions(ioi.tokens, position) for position in where])
+
+
+@pytest.fixture(scope="session")
+def names_attended_and_written(model: Model, ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
+    """Attention from END to IO and to S (S1 and S2 added up), and the head's output on their unembedding.
+    Each [layer head name batch]"""
+    io, s1, s2 = (ioi.positions[name] for name in ("IO", "S1", "S2"))
+    return attended_and_written(ioi_run, model.weights, tokens=ioi.answers.T, places=[[io], [s1, s2]])
 
 
 def hash_prompts(prompts: tuple[Prompt, ...]) -> str:

@@ -51,6 +51,8 @@ ARENA_K: Mapping[Head, frozenset[Head]] = MappingProxyType(
     }
 )
 
+K_SETS: Mapping[str, Mapping[Head, frozenset[Head]]] = MappingProxyType({"paper": PAPER_K, "ARENA": ARENA_K})
+
 # The circuit without negative and backup heads and with two heads a class (Easy-Transformer, ioi_circuit_extraction).
 NAIVE_CIRCUIT: Mapping[Head, str] = MappingProxyType(
     {head: CIRCUIT_HEADS[head] for head in heads("9.6 9.9 10.0 7.3 7.9 8.6 8.10 5.5 5.9 3.0 0.10 2.2 4.11")}
@@ -64,6 +66,21 @@ COMPLETENESS_K: Mapping[str, frozenset[Head]] = MappingProxyType(
         **{name: frozenset(members) for name, (members, _) in CIRCUIT.items() if members[0] not in _MOVERS},
     }
 )
+
+# Sets K that a greedy search found to leave circuit and model far apart: four in Wang et al. 2022, Fig. 22, and the one
+# furthest apart of 26 that the authors stored (Easy-Transformer, pts/complete_name.pt).
+GREEDY_K: Mapping[str, frozenset[Head]] = MappingProxyType(
+    {
+        members: frozenset(heads(members))
+        for members in (
+            "9.9 9.6 5.8 5.5 2.2",
+            "9.9 11.10 10.7 8.6 5.8 4.11",
+            "10.7 5.5 2.2 4.11",
+            "9.9 11.10 10.7 11.2 3.0 5.8 2.2",
+        )
+    }
+)
+GREEDIEST_K: frozenset[Head] = frozenset(heads("10.7 4.11 11.10 2.2 3.0 11.2 5.9"))
 
 
 def left_of_circuit(removed: frozenset[Head] | set[Head]) -> dict[Head, str]:

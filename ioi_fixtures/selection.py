@@ -20,10 +20,6 @@ GPU_NOTE = (
     "On a machine with a GPU and its weights: pytest claims/ -m gpu"
 )
 
-DRAFT_NOTE = (
-    "{names}: {count} claims are drafts, not settled yet, and were not checked. To ask them: pytest claims/ -m draft"
-)
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that asks for `subject`, directly or through another fixture, runs once a subject."""
@@ -51,8 +47,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _set_aside(
         config, items, _is_for_another_subject, "{names}: {count} claims are about other models and do not apply"
     )
-    if "draft" not in config.option.markexpr:
-        _set_aside(config, items, _is_draft, DRAFT_NOTE)
     if not _gpu_is_asked_for(config):
         _set_aside(config, items, _needs_gpu, GPU_NOTE)
     wanted = {item.callspec.params["subject"]: item for item in items if subject_name(item)}
@@ -88,11 +82,6 @@ def _set_aside(config: pytest.Config, items: list[pytest.Item], unwanted: Callab
     counts = Counter(map(subject_name, aside))
     notes = config.stash.setdefault(NOT_MEASURED, [])
     notes += [note.format(names=name, count=count) for name, count in counts.items()]
-
-
-def _is_draft(item: pytest.Item) -> bool:
-    """`@pytest.mark.draft(reason)`: a claim that is written and not settled; it must not pass for checked."""
-    return item.get_closest_marker("draft") is not None
 
 
 def _needs_gpu(item: pytest.Item) -> bool:

@@ -39,3 +39,16 @@ def signal_coefficient(differences: Mapping[Cell, Tensor], signal: str) -> Tenso
         raise ValueError(f"signal is {signal!r}: it is 'token' or 'position'")
     codes = {cell: VALUES[cell[signal == "position"]] for cell in differences}
     return sum(codes[cell] * differences[cell] for cell in differences) / sum(code**2 for code in codes.values())
+
+
+def fit_error(differences: Mapping[Cell, Tensor]) -> Tensor:
+    """How far the cells lie from a * position + b * token, as a mean over them of each one's error in size. [batch]
+
+    An error's size is that of its mean over prompts, as in the published table of six means; each prompt counts with
+    the sign that this mean has.
+    """
+    token, position = (signal_coefficient(differences, signal) for signal in ("token", "position"))
+    errors = [
+        difference - VALUES[cell[0]] * token - VALUES[cell[1]] * position for cell, difference in differences.items()
+    ]
+    return sum(error * error.mean().sign() for error in errors) / len(errors)

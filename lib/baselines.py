@@ -83,7 +83,7 @@ def read_session(path: Path) -> Session:
 
 def as_baseline(session: Session) -> Session:
     """What is kept of a run: everything but its figures and its own comparison."""
-    return session.model_copy(update={"head_maps": [], "drift": None})
+    return session.model_copy(update={"drawings": [], "drift": None})
 
 
 def compare(old: Session, new: Session, *, name: str) -> Comparison:

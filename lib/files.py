@@ -16,7 +16,7 @@ def write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with half.open("x", encoding="utf-8") as file:
+        with half.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())  # some file systems notice only here that they are full

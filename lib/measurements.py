@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from lib.drawings import Drawing
 from lib.references import Band, Reference, Verdict
 from lib.statistics import Estimate
 
@@ -33,6 +34,7 @@ class Published(Record):
     how: str
     accept: Band
     why: str
+    value: tuple[float, ...] = ()
 
 
 class Measurement(Record):
@@ -49,17 +51,16 @@ class Measurement(Record):
     published: Published
     verdict: Verdict
     explanation: str
+    worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
     per_prompt: list[float] = []  # one number a prompt, their mean is `value`; empty where nothing was sampled
 
 
-class HeadMap(Record):
-    """A figure: one value a head."""
+class Shown(Record):
+    """A drawing that a claim shows."""
 
     test: str
     subject: str
-    title: str
-    unit: str
-    values: list[list[float]]  # layer, head
+    drawing: Drawing
 
 
 class Subject(Record):
@@ -152,11 +153,15 @@ class Session(Record):
     subjects: list[Subject]
     not_measured: list[str]  # what a reader might think was checked and was not, with the way to check it
     claims: list[Claim]
-    head_maps: list[HeadMap]
+    drawings: list[Shown]
+    families: dict[str, str] = {}  # file names of claims and their headings, in the order to be read
+    sources: dict[str, str] = {}  # names of publications, as they stand in a reference's source, and their addresses
     drift: Comparison | None = None  # where the run was compared with a baseline
 
 
-def measurement(test: str, subject: str, label: str, estimate: Estimate, reference: Reference) -> Measurement:
+def measurement(
+    test: str, subject: str, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = ""
+) -> Measurement:
     """The record of an estimate judged against a reference."""
     return Measurement(
         test=test,
@@ -170,6 +175,7 @@ def measurement(test: str, subject: str, label: str, estimate: Estimate, referen
         published=Published(**reference.model_dump()),
         verdict=reference.accept.judge(estimate),
         explanation=reference.explain(estimate),
+        worst_prompt=worst_prompt,
         per_prompt=[float(f"{value:.{PER_PROMPT_DIGITS}g}") for value in estimate.per_prompt],
     )
 

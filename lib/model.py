@@ -85,15 +85,25 @@ class Model:
     def dtype(self) -> torch.dtype:
         return self.weights.W_Q.dtype
 
-    def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str] = (), edits: Sequence[Edit] = ()) -> Run:
+    def run(
+        self,
+        tokens: Tensor,
+        *,
+        last: Tensor,
+        keep: Sequence[str] = (),
+        edits: Sequence[Edit] = (),
+        mask: Tensor | None = None,
+    ) -> Run:
         """One forward pass of `tokens` [batch pos], right-padded, keeping logits at `last` [batch] alone.
 
         Every token is attended to as an ordinary one: padding stands after the last token, where causality keeps it
-        from mattering. Raises RuntimeError where a hook does not fire exactly once, since a hook that is never
-        called is how an intervention silently does nothing.
+        from mattering. Padding elsewhere needs `mask` [batch pos], 1 for a real token and 0 for padding, from which the
+        library is to count positions too. Raises RuntimeError where a hook does not fire exactly once, since a hook
+        that is never called is how an intervention silently does nothing.
         """
         _check_sites([*keep, *(edit.site for edit in edits)])
         tokens, last = tokens.to(self.device), last.to(self.device)
+        mask = torch.ones_like(tokens) if mask is None else mask
         kept: dict[str, Tensor] = {}
         hooks = [_edit_hook(edit) for edit in edits]
         for site in keep:
@@ -101,7 +111,7 @@ class Model:
                 _Hook(_hook_name(site, layer), partial(_keep, kept, site, layer, self)) for layer in self._layers(site)
             ]
         with torch.no_grad(), self._hooked(hooks):
-            logits = self.bridge(tokens, prepend_bos=False, attention_mask=torch.ones_like(tokens))
+            logits = self.bridge(tokens, prepend_bos=False, attention_mask=mask)
         return Run(tokens, last, at_positions(logits, last).clone(), kept)
 
     def fingerprint(self) -> str:

@@ -13,7 +13,6 @@ import pytest
 
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
-from lib.html_plugin import HtmlReport
 from lib.model import DTYPES
 from lib.recorder import Recorder
 from lib.references import Reference
@@ -81,14 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
         option.claims_report = config.rootpath / "reports"
     if option.claims_report:
         _check_writable(option.claims_report)
-    if option.claims_report and not option.htmlpath:
-        option.htmlpath = str(option.claims_report / "claims.html")
-    option.self_contained_html = True  # one file that can be sent to somebody
     config.stash[RECORDER] = Recorder()
-    reporting = Reporting(config, config.stash[RECORDER])
-    config.pluginmanager.register(reporting, "claims-reporting")
-    if option.htmlpath and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(HtmlReport(reporting), "claims-html")
+    config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
 
 def _check_writable(folder: Path) -> None:

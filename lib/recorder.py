@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 from torch import Tensor
 
-from lib.measurements import HeadMap, Subject, measurement
+from lib.drawings import Drawing, head_map
+from lib.measurements import Shown, Subject, measurement
 from lib.references import Reference
 from lib.statistics import Estimate
 from lib.verdicts import in_words
@@ -25,20 +26,20 @@ class Recorder:
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
 
-    def __call__(self, label: str, estimate: Estimate, reference: Reference) -> Estimate:
-        figure = measurement(self._running.nodeid, self._subject, label, estimate, reference)
+    def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
+        test, subject = self._running.nodeid, self._subject
+        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
         self._add(figure)
         self._running.user_properties.append((label, in_words(figure)))
         return estimate
 
+    def show(self, drawing: Drawing) -> None:
+        """A drawing for the report, beside the figures of the running claim."""
+        self._add(Shown(test=self._running.nodeid, subject=self._subject, drawing=drawing))
+
     def head_map(self, title: str, unit: str, values: Tensor) -> None:
-        """A figure for the report: `values` is [layer head]."""
-        if values.ndim != 2:
-            raise ValueError(f"a head map is [layer head], not {tuple(values.shape)}")
-        if not bool(values.isfinite().all()):
-            raise ValueError(f"{title}: {int((~values.isfinite()).sum())} values are not finite numbers")
-        rows = [[round(value, 4) for value in row] for row in values.tolist()]
-        self._add(HeadMap(test=self._running.nodeid, subject=self._subject, title=title, unit=unit, values=rows))
+        """Show one value a head: `values` is [layer head]."""
+        self.show(head_map(title, unit, values))
 
     def describe(self, subject: Subject) -> None:
         """What the running test has under test."""

@@ -11,9 +11,9 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from lib.statistics import Estimate, prompts_needed
 
@@ -23,6 +23,9 @@ else:
     import tomli as tomllib
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+Published = Annotated[
+    tuple[FiniteFloat, ...], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
+]
 
 
 class Band(BaseModel):
@@ -83,6 +86,7 @@ class Reference(BaseModel):
     how: str = Field(min_length=1)  # how they measured it
     accept: Band
     why: str = Field(min_length=1)  # why this band
+    value: Published = ()  # what `says` says, as numbers in the unit of the measurement: one, several or none
 
     def __contains__(self, estimate: object) -> bool:
         if not isinstance(estimate, Estimate):

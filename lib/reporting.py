@@ -18,15 +18,17 @@ from typing import Protocol
 import pytest
 from rich.console import Console
 
-from lib import markdown_summary, terminal
+from lib import html_report, markdown_summary, terminal
 from lib.completeness import selection
 from lib.files import write_whole
-from lib.measurements import Claim, Comparison, HeadMap, Measurement, Session, Subject, as_json
+from lib.measurements import Claim, Comparison, Measurement, Session, Shown, Subject, as_json
 from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
 
-VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "pytest-html")
+VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "plotly")
 SENTENCE = "sentence"
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
+FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
+SOURCES = pytest.StashKey[dict[str, str]]()
 
 
 class Guard(Protocol):
@@ -45,11 +47,11 @@ class Reporting:
         self.clock = time.monotonic()
         self.claims: dict[str, Claim] = {}
         self.subjects: dict[str, Subject] = {}
-        self.head_maps: list[HeadMap] = []
+        self.drawings: list[Shown] = []
+        self.written: list[str] = []
         self.ended = ""
         self.guard: Guard | None = None
         self.drift: Comparison | None = None
-        self.written = False
         self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
     def session(self) -> Session:
@@ -64,7 +66,9 @@ class Reporting:
             subjects=list(self.subjects.values()),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
             claims=list(self.claims.values()),
-            head_maps=self.head_maps,
+            drawings=self.drawings,
+            families=self.config.stash.get(FAMILIES, {}),
+            sources=self.config.stash.get(SOURCES, {}),
             drift=self.drift,
         )
 
@@ -99,7 +103,7 @@ class Reporting:
     def _keep(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         self.claims[report.nodeid] = claim_of(report)
         self.subjects.update({subject.name: subject for subject in records_of(report, Subject)})
-        self.head_maps += records_of(report, HeadMap)
+        self.drawings += records_of(report, Shown)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo) -> None:
         self.ended = str(excinfo.value) or "stopped by Ctrl-C"
@@ -111,22 +115,23 @@ class Reporting:
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             if self.guard:
                 self.drift = self.guard.check(self.session(), self.faults)
-            self.written = self.write(folder / "claims.json", as_json(self.session()))
+            measured = self.session()
+            self.write(folder / "claims.json", as_json(measured))
+            self.write(folder / "claims.html", html_report.page(measured))
             self._summarise()
         yield
         failed = self.faults or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def write(self, path: Path, text: str) -> bool:
-        """Whether a report was written. Where it was not, the earlier file stays, and the run fails and says so."""
+    def write(self, path: Path, text: str) -> None:
+        """Write a report. Where it cannot be written, the earlier file stays, and the run fails and says so."""
         try:
             write_whole(path, text)
+            self.written.append(str(path))
         except OSError as error:
             kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
             self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
-            return False
-        return True
 
     def _summarise(self) -> None:
         """Where a CI service asks for a summary of the job in Markdown, add one."""
@@ -147,7 +152,7 @@ class Reporting:
             )
             terminal.render(self.session(), console)
             if self.written:
-                terminalreporter.write_line(f"written: {self.config.option.claims_report / 'claims.json'}")
+                terminalreporter.write_line(f"written: {' and '.join(self.written)}")
         for fault in self.faults:
             terminalreporter.write_line(fault, red=True)
 

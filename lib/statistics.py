@@ -1,8 +1,8 @@
 """From one value a prompt to an estimate with a 95% interval.
 
-An interval here answers one question: what would this figure be on more prompts of the same kind? Means and ratios use
-the percentile bootstrap over prompts (Efron 1979), shares the exact binomial interval (Clopper & Pearson 1934), both
-from scipy. What is not sampled (a weight's property, say) is `exact` and has no interval.
+An interval here answers one question: what would this figure be on more prompts of the same kind? Means, ratios and
+correlations use the percentile bootstrap over prompts (Efron 1979), shares the exact binomial interval (Clopper &
+Pearson 1934), both from scipy. What is not sampled (a weight's property, say) is `exact` and has no interval.
 """
 
 from __future__ import annotations
@@ -62,6 +62,32 @@ def ratio_of_means(numerators: Tensor, denominators: Tensor) -> Estimate:
     return _bootstrap((above, below), ratio, value, value + (above - value * below) / below.mean())
 
 
+def correlation(x: Tensor, y: Tensor) -> Estimate:
+    """Pearson's correlation of `x` and `y`, both [... point batch], with a bootstrap interval over prompts.
+
+    Points of one prompt are resampled together, since they are not independent; several rows (leading axes) give the
+    mean of their correlations. A row that does not vary in x or in y counts as 0: nothing in it follows anything.
+    """
+    if x.shape != y.shape or x.ndim < 2 or x.shape[-1] < 2:
+        raise ValueError(f"{tuple(x.shape)} against {tuple(y.shape)}: a correlation takes two equal [... point batch]")
+    n = x.shape[-1]
+    rows = [_sample(values.flatten()).reshape(-1, *x.shape[-2:]) for values in (x, y)]  # row point batch
+
+    def mean_correlation(prompts: np.ndarray, axis: int = -1) -> np.ndarray:
+        # row point ... prompt, points and prompts made one axis: row ... (point prompt)
+        drawn = [np.concatenate(np.moveaxis(row[..., prompts], 1, 0), -1) for row in rows]
+        a, b = (values - values.mean(-1, keepdims=True) for values in drawn)
+        size = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+        return np.divide((a * b).sum(-1), size, out=np.zeros_like(size), where=size > 0).mean(0)
+
+    everyone = np.arange(n)
+    value = float(mean_correlation(everyone))
+    # Jackknife: what each prompt adds is n times the whole less n - 1 times what the others give.
+    influence = np.array([n * value - (n - 1) * float(mean_correlation(np.delete(everyone, i))) for i in everyone])
+    # A hundred resamples at a time: with a row a head, all at once would take a gigabyte.
+    return _bootstrap((everyone,), mean_correlation, value, influence - influence.mean() + value, batch=100)
+
+
 def share(hits: Tensor) -> Estimate:
     """Share of true values in `hits` [n] (independent trials), with the exact binomial interval."""
     sample = _sample(hits)
@@ -104,7 +130,14 @@ def _sample(values: Tensor) -> np.ndarray:
     return sample
 
 
-def _bootstrap(samples: tuple[np.ndarray, ...], statistic: object, value: float, per_prompt: np.ndarray) -> Estimate:
+def _bootstrap(
+    samples: tuple[np.ndarray, ...],
+    statistic: object,
+    value: float,
+    per_prompt: np.ndarray,
+    *,
+    batch: int | None = None,
+) -> Estimate:
     n = len(samples[0])
     if n == 1 or all(np.ptp(sample) == 0 for sample in samples):
         return Estimate(value, value, value, n, "no spread over prompts", tuple(per_prompt.tolist()))
@@ -113,6 +146,7 @@ def _bootstrap(samples: tuple[np.ndarray, ...], statistic: object, value: float,
         statistic,
         paired=len(samples) > 1,
         n_resamples=RESAMPLES,
+        batch=batch,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(0),  # the same values give the same interval

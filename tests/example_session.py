@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lib.measurements import Claim, HeadMap, Measurement, Session, Subject, measurement
+from lib.drawings import Bar, Bars, Edge, Graph, HeadMap, Lines, Node, Pattern, Scatter, Series, Table
+from lib.measurements import Claim, Measurement, Session, Shown, Subject, measurement
 from lib.references import Band, Reference
 from lib.statistics import Estimate
 
@@ -27,6 +28,7 @@ REFERENCES = {
     "difference": Reference(
         id="behaviour/logit-difference",
         says="3.56",
+        value=(3.56,),
         source="Wang et al. 2022, §2",
         how="mean over 100,000 prompts",
         accept=Band(above=3.3, below=3.8),
@@ -61,7 +63,16 @@ def example_session() -> Session:
         subjects=[_subject("planted"), _subject("second")],
         not_measured=["third-model: its weights are not on this machine. To measure it: pytest claims -m gpu"],
         claims=[*_planted(), *_second()],
-        head_maps=[_head_map("planted", 2.986), _head_map("second", 1.2)],
+        drawings=[
+            Shown(test="claims/test_movers.py::test_copies[planted]", subject="planted", drawing=head_map(2.986)),
+            Shown(test="claims/test_movers.py::test_copies[second]", subject="second", drawing=head_map(1.2)),
+            *(
+                Shown(test="claims/test_behaviour.py::test_difference[planted]", subject="planted", drawing=one)
+                for one in one_of_each()
+            ),
+        ],
+        families={"test_behaviour.py": "Behaviour", "test_movers.py": "Movers"},
+        sources={"Wang et al. 2022": "https://example.org/wang"},
     )
 
 
@@ -69,16 +80,24 @@ def all_hold() -> Session:
     """A session of one subject about which every claim holds."""
     session = example_session()
     return session.model_copy(
-        update={"subjects": session.subjects[1:], "claims": _second(), "head_maps": [], "not_measured": []}
+        update={"subjects": session.subjects[1:], "claims": _second(), "drawings": [], "not_measured": []}
     )
 
 
 def figure(
-    reference: str, subject: str, label: str, value: float, low: float, high: float, n: int = 100
+    reference: str,
+    subject: str,
+    label: str,
+    value: float,
+    low: float,
+    high: float,
+    n: int = 100,
+    worst_prompt: str = "",
 ) -> Measurement:
     """A measurement judged against one of REFERENCES; n = 1 makes it exact."""
     estimate = Estimate(value, low, high, n, BOOTSTRAP if n > 1 else "exact")
-    return measurement(f"claims/test_movers.py::test_{reference}", subject, label, estimate, REFERENCES[reference])
+    test = f"claims/test_movers.py::test_{reference}"
+    return measurement(test, subject, label, estimate, REFERENCES[reference], worst_prompt=worst_prompt)
 
 
 def claim(
@@ -106,7 +125,7 @@ def _planted() -> list[Claim]:
     name = "planted"
     copies = figure("copying", name, "copy score of 9.9", 0.97, 0.945, 0.99)
     fails = figure("copying", name, "copy score of 10.0", 0.61, 0.55, 0.68)
-    undecided = figure("difference", name, "logit difference", 3.41, 3.27, 3.56)
+    undecided = figure("difference", name, "logit difference", 3.41, 3.27, 3.56, worst_prompt=f"Then {SCRIPT} gave")
     canary = figure("canary", name, "direct logit attribution of 9.9", 2.9874, 2.9874, 2.9874, n=1)
     control = figure("control", name, "copy score of the average head", 0.101, 0.07, 0.14)
     return [
@@ -169,14 +188,37 @@ def _subject(name: str) -> Subject:
     )
 
 
-def _head_map(subject: str, largest: float) -> HeadMap:
+def head_map(largest: float) -> HeadMap:
+    """A map of 12 layers by 12 heads that has a few large values."""
     values = [[0.01 * ((layer * 7 + head * 5) % 11 - 5) for head in range(12)] for layer in range(12)]
     for layer, head, share in ((9, 9, 1.0), (10, 7, -0.64), (9, 6, 0.46), (11, 10, -0.33), (10, 0, 0.19)):
         values[layer][head] = share * largest
-    return HeadMap(
-        test=f"claims/test_movers.py::test_attribution[{subject}]",
-        subject=subject,
-        title="Direct logit attribution by head",
-        unit="logit difference",
-        values=values,
-    )
+    return HeadMap(title="Direct logit attribution by head", unit="logit difference", values=values)
+
+
+def one_of_each() -> list:
+    """A drawing of every other kind, with text that tries to be markup."""
+    points = Series(name="IO", x=[0.1, 0.5, 0.9], y=[1.0, 2.5, 4.0], names=["a", SCRIPT, "c"])
+    bars = [
+        Bar(label="9.9", value=0.4, low=0.3, high=0.6, group="movers"),
+        Bar(label="10.7", value=-0.2, low=-0.3, high=-0.1, group=SCRIPT),
+    ]
+    nodes = [
+        Node(name="9.9", group="movers", column=0, row=1),
+        Node(name="8.6", group=SCRIPT, column=0, row=0),
+        Node(name="logits", group="output", column=1, row=0.5),
+    ]
+    edges = [
+        Edge(source="9.9", target="logits", value=-0.6),
+        Edge(source="8.6", target="logits", value=0.2),
+        Edge(source="8.6", target="9.9"),
+    ]
+    words, weights = ["Then", " Mary", " Mary"], [[1.0], [0.25, 0.75], [0.2, 0.5, 0.3]]
+    return [
+        Pattern(title=f"Attention {SCRIPT}", words=[SCRIPT, *words[1:]], weights=weights),
+        Scatter(title="Scatter", x="attention", y=SCRIPT, series=[points], diagonal=True),
+        Lines(title="Lines", x="layer", y="logits", ticks=["0", "1", SCRIPT], series=[points]),
+        Bars(title="Bars", unit="share", bars=bars),
+        Graph(title="Graph", unit="share", nodes=nodes, edges=edges),
+        Table(title="Words", columns=["", *words], rows=[["layer 0", " to", SCRIPT, " the"]]),
+    ]

@@ -6,11 +6,13 @@ import torch
 from lib.activations import Run
 from lib.heads import Head
 from lib.instruments.attention import (
+    attended_and_written,
     attention,
     projection_on_token,
     repeated_token_scores,
     value_weighted_attention,
 )
+from tests.random_model import prompts, random_model
 
 BATCH, POS, LAYERS, HEADS = 3, 6, 2, 4
 QUERY, KEY = torch.tensor([5, 4, 3]), torch.tensor([1, 2, 0])
@@ -54,6 +56,18 @@ def test_value_weighted_attention_is_a_share_and_follows_the_norms():
     assert (value_weighted_attention(run, query=QUERY, key=KEY)[:, :, 0] > 0.99).all()
 
 
+def test_value_weighted_attention_is_the_definition_and_not_attention_alone():
+    run = random_run()
+    measured = value_weighted_attention(run, query=QUERY, key=KEY)
+    for row in range(BATCH):
+        weighted = [
+            run["pattern"][1, row, 3, QUERY[row], key] * run["v"][1, row, key, 3].square().sum().sqrt()
+            for key in range(POS)
+        ]
+        assert measured[1, 3, row].item() == pytest.approx((weighted[KEY[row]] / sum(weighted)).item(), abs=1e-6)
+    assert not torch.allclose(measured, attention(run, query=QUERY, key=KEY), atol=0.05)
+
+
 def test_repeated_token_scores_against_a_plain_loop():
     tokens = torch.randint(0, 50, (BATCH, 5)).repeat(1, 2)
     run = random_run(tokens)
@@ -77,7 +91,31 @@ def test_projection_on_a_token_is_the_heads_output_on_its_unembedding(planted_mo
     tokens, last = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), torch.tensor([3, 2])
     run = planted_model.run(tokens, last=last, keep=["z"])
     weights, head = planted_model.weights, Head(9, 9)
+    measured = projection_on_token(run, weights, torch.tensor([11, 12]))
+    assert measured.shape == (12, 12, 2)
     for row, token in enumerate((11, 12)):
         output = run["z"][9, row, last[row], 9] @ weights.W_O[9, 9]
-        measured = projection_on_token(run, weights, head, torch.tensor([11, 12]))[row]
-        assert measured == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)
+        assert measured[head][row] == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)
+        elsewhere = run["z"][9, row, -1, 9] @ weights.W_O[9, 9] @ weights.W_U[:, token]  # -1 is padding in row 1
+        assert (abs(measured[head][row] - elsewhere) > 1e-4) == (row == 1)
+
+
+def test_attention_to_a_token_is_added_up_over_its_places_and_set_beside_its_projection():
+    model, batch = random_model(n_layer=3, n_head=2, n_embd=16, dtype="float32"), prompts(6)
+    run, where = batch.run(model), batch.positions
+    places = [[where["IO"]], [where["S1"], where["S2"]]]
+    attended, written = attended_and_written(run, model.weights, tokens=batch.answers.T, places=places)
+    assert attended.shape == written.shape == (3, 2, 2, 6)
+    for row in range(6):
+        pattern = run["pattern"][2, row, 1, run.last[row]]
+        output = run["z"][2, row, run.last[row], 1] @ model.weights.W_O[2, 1]
+        both = (pattern[where["S1"][row]] + pattern[where["S2"][row]]).item()
+        assert attended[2, 1, 0, row] == pattern[where["IO"][row]]
+        assert attended[2, 1, 1, row].item() == pytest.approx(both)
+        for point, token in enumerate(batch.answers[row]):
+            projected = (output @ model.weights.W_U[:, token]).item()
+            assert written[2, 1, point, row].item() == pytest.approx(projected, abs=1e-4)
+    first_place_alone, _ = attended_and_written(
+        run, model.weights, tokens=batch.answers.T, places=[[where["IO"]], [where["S1"]]]
+    )
+    assert (first_place_alone[:, :, 1] - attended[:, :, 1]).abs().max() > 0.05

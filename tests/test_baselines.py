@@ -21,7 +21,7 @@ def session(estimate, *, subject=(), reference=REFERENCES["difference"], **chang
     figure = measurement(TEST, "planted", "logit difference", estimate, reference)
     under_test = example_session().subjects[0].model_copy(update={"prompts_hash": "one", **dict(subject)})
     claims = [claim("test_movers.py::test_difference", "planted", "It is so.", "passed", figure)]
-    kept = {"subjects": [under_test], "claims": claims, "not_measured": [], "head_maps": []}
+    kept = {"subjects": [under_test], "claims": claims, "not_measured": [], "drawings": []}
     return example_session().model_copy(update=kept | changes)
 
 
@@ -191,16 +191,16 @@ def test_what_was_different_around_it_is_told_and_is_no_drift():
 
 
 def test_a_kept_run_is_read_as_it_was_but_for_its_figures(tmp_path):
-    run = session(mean(VALUES), head_maps=example_session().head_maps)
+    run = session(mean(VALUES), drawings=example_session().drawings)
     (tmp_path / "kept.json").write_text(as_json(as_baseline(run)), encoding="utf-8")
-    assert read_session(tmp_path / "kept.json") == run.model_copy(update={"head_maps": []})
+    assert read_session(tmp_path / "kept.json") == run.model_copy(update={"drawings": []})
 
 
 def test_lists_of_numbers_are_kept_on_one_line_and_nothing_else_changes():
-    run = session(mean(VALUES), command='pytest -k "[1,\n 2]"', head_maps=example_session().head_maps)
+    run = session(mean(VALUES), command='pytest -k "[1,\n 2]"', drawings=example_session().drawings)
     text = as_json(run)
     assert Session.model_validate_json(text) == run
-    assert len(text.splitlines()) < 200
+    assert len(text.splitlines()) < 300
     assert json.loads(text) == json.loads(run.model_dump_json())
 
 

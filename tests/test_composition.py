@@ -19,6 +19,7 @@ from lib.instruments.composition import (
     token_loop,
     unrelated,
 )
+from lib.instruments.copying import embedding_after_first_mlp
 from tests.random_model import one_thread, random_model
 
 INPUTS = ("Q", "K", "V")
@@ -162,11 +163,14 @@ def test_eigenvalue_scores_are_those_of_the_whole_matrices(small):
 
 
 def test_full_ov_scores_are_those_of_the_matrix_from_tokens_to_tokens(small):
-    scores = eigenvalue_scores(small, loop=token_loop(small.W_E, small.W_U))
-    for layer, index in itertools.product(range(3), range(2)):
-        expected = plain_score(small.W_E @ small.W_V[layer, index] @ small.W_O[layer, index] @ small.W_U)
-        assert float(scores[layer, index]) == pytest.approx(expected, abs=1e-6)
-    assert (scores - eigenvalue_scores(small)).abs().max() > 0.1
+    after_first_mlp = embedding_after_first_mlp(small, torch.arange(len(small.W_E)))
+    scores = [eigenvalue_scores(small)]
+    for embedding in (small.W_E, after_first_mlp):
+        scores.append(eigenvalue_scores(small, loop=token_loop(embedding, small.W_U)))
+        for layer, index in itertools.product(range(3), range(2)):
+            expected = plain_score(embedding @ small.W_V[layer, index] @ small.W_O[layer, index] @ small.W_U)
+            assert float(scores[-1][layer, index]) == pytest.approx(expected, abs=1e-6)
+    assert min((a - b).abs().max() for a, b in itertools.combinations(scores, 2)) > 0.1
 
 
 @pytest.mark.parametrize("head", heads("9.9 10.7"), ids=str)

@@ -51,6 +51,13 @@ def test_hits_are_those_of_the_definition_spelled_out(planted_model):
             assert everyone[head.layer - 1, head.index, row].item() == (token.item() in top)
 
 
+def test_names_that_stand_in_several_places_are_hits_in_the_same_shape():
+    weights = toy(1)
+    resid = torch.stack([torch.eye(8), torch.eye(8).roll(1, 0)])  # the second reads each token one place too late
+    hits = copy_hits(weights, Head(0, 0), resid, torch.arange(8).expand(2, 8), top=1)
+    assert hits.tolist() == [[True] * 8, [False] * 8]
+
+
 def test_another_sign_is_refused():
     with pytest.raises(ValueError, match="sign is 0"):
         copy_hits(toy(1), Head(0, 0), torch.eye(8), torch.arange(8), sign=0)

@@ -1,97 +1,127 @@
-import re
-import xml.etree.ElementTree as ElementTree
+"""Every drawing becomes a figure that plotly accepts, with its numbers, and text that plotly cannot take for markup."""
 
-import matplotlib
-import numpy as np
+import math
+
+import plotly.graph_objects as go
 import pytest
+import torch
+from pydantic import ValidationError
 
-from lib.figures import describe, head_map_svg
-from lib.measurements import HeadMap
-from tests.example_session import SCRIPT, example_session
+from lib.drawings import Bars, Edge, Graph, HeadMap, Pattern, Series, Table, bars, head_map
+from lib.figures import DIVERGING, describe, figure
+from lib.statistics import exact
+from tests.example_session import SCRIPT, one_of_each
+from tests.example_session import head_map as example_map
 
-MOST_BYTES = 150_000  # a report with a map for each of a few subjects stays small enough to mail
-
-
-def head_map(values, title="A map"):
-    return HeadMap(test="t", subject="planted", title=title, unit="logits", values=values)
-
-
-def printed(drawing):
-    """The texts of a drawing: matplotlib names each text it outlines in a comment."""
-    return [text.strip() for text in re.findall(r"<!--(.*?)-->", drawing, re.DOTALL)]
+DRAWINGS = [example_map(2.986), *one_of_each()]
+ids = pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.kind)
 
 
-def cell_colours(drawing, count):
-    codes = re.findall(r'style="fill: #([0-9a-f]{6}); stroke: #ffffff', drawing)
-    return [bytes.fromhex(code) for code in codes[:count]]
+def plain(value):
+    """A figure with its variables for colours replaced by one colour, so that plotly can check it."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return "#123456" if isinstance(value, str) and value.startswith("var(") else value
 
 
-def test_the_map_is_one_labelled_svg_element():
-    drawing = head_map_svg(example_session().head_maps[0])
-    assert ElementTree.fromstring(drawing).tag.endswith("svg")
-    texts = printed(drawing)
-    assert {"Direct logit attribution by head (planted)", "head", "layer", "logit difference"} <= set(texts)
-    assert texts.count("11") == 2  # a tick of each axis
+def strings(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [text for each in value for text in strings(each)]
+    return [value] if isinstance(value, str) else []
 
 
-def test_only_the_cells_that_matter_are_printed():
-    texts = printed(head_map_svg(head_map([[2.0, -1.0], [0.1, 0.09]])))
-    assert {"+2.00", "-1.00", "+0.10"} <= set(texts)
-    assert "+0.09" not in texts
+@ids
+def test_plotly_accepts_the_figure(drawing):
+    if isinstance(drawing, Table):
+        assert figure(drawing) is None
+    else:
+        go.Figure(plain(figure(drawing)))
 
 
-def test_no_value_that_matters_is_printed_as_zero():
-    texts = printed(head_map_svg(head_map([[0.05, -0.003, 0.0001]])))
-    assert {"+0.050", "-0.003"} <= set(texts)
-    assert "+300" in printed(head_map_svg(head_map([[300.0, 1.0]])))
+def test_plotly_refuses_a_figure_that_is_wrong():
+    wrong = plain(figure(DRAWINGS[0]))
+    wrong["data"][0]["zmax"] = "large"
+    with pytest.raises(ValueError, match="zmax"):
+        go.Figure(wrong)
 
 
-def test_colours_are_centred_on_zero_and_turn_with_the_sign():
-    positive, negative, nothing, weak = cell_colours(head_map_svg(head_map([[2.0, -1.0], [0.0, 0.4]])), 4)
-    assert positive[2] > positive[0]  # more blue than red
-    assert negative[0] > negative[2]
-    assert max(nothing) - min(nothing) < 8
-    assert sum(positive) < sum(weak) < sum(nothing)
-    assert sum(positive) < sum(negative)  # half as large, and paler
-    assert cell_colours(head_map_svg(head_map([[2.0, -2.0], [0.0, 1.0]])), 2)[0] == positive
+@ids
+def test_no_text_of_a_drawing_is_markup(drawing):
+    if not isinstance(drawing, Table):
+        texts = strings(figure(drawing))
+        assert not any("<script" in text for text in texts)
+        assert (SCRIPT in drawing.model_dump_json()) == any("&lt;script" in text for text in texts)
 
 
-def test_a_map_with_every_number_printed_is_still_small():
-    values = np.random.default_rng(0).uniform(1, 3, (12, 12)) * np.resize([1, -1], (12, 12))
-    drawing = head_map_svg(head_map(values.tolist()))
-    assert sum(text.startswith(("+", "-")) for text in printed(drawing)) >= 144
-    assert len(drawing.encode()) < MOST_BYTES
-
-
-def test_a_map_draws_the_same_twice_and_leaves_matplotlib_as_it_was():
-    before = dict(matplotlib.rcParams)
-    first, second = (head_map_svg(example_session().head_maps[0]) for _ in range(2))
-    assert first == second
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_a_map_of_zeros_and_a_map_of_another_shape_can_be_drawn():
-    assert head_map_svg(head_map([[0.0] * 3] * 2)).startswith("<svg")
-    assert "4" in printed(head_map_svg(head_map([[1.0] * 5])))
-
-
-def test_titles_are_text_not_markup():
-    drawing = head_map_svg(head_map([[1.0]], title=rf"{SCRIPT} costs $\no mathematics$"))
-    assert "<script" not in re.sub(r"<!--.*?-->", "", drawing, flags=re.DOTALL)
+@ids
+def test_a_drawing_is_told_in_words(drawing):
+    assert describe(drawing).startswith(f"{drawing.title}: ")
 
 
 def test_the_words_name_size_unit_and_largest_heads():
-    words = describe(example_session().head_maps[0])
-    assert words.startswith("Direct logit attribution by head, planted: 12 layers by 12 heads, in logit difference.")
+    words = describe(DRAWINGS[0])
+    assert words.startswith("Direct logit attribution by head: 12 layers by 12 heads, in logit difference.")
     assert "Largest: 9.9 +2.99, 10.7 -1.91, 9.6 +1.37" in words
 
 
-@pytest.mark.parametrize("values", [[], [[]], [[1.0, 2.0], [1.0]]])
-def test_a_map_without_one_value_a_head_is_refused(values):
-    with pytest.raises(ValueError, match="give one value a head"):
-        head_map_svg(head_map(values))
+def test_the_colours_of_a_map_are_centred_on_zero():
+    [trace] = figure(head_map("A map", "logits", torch.tensor([[2.0, -1.0], [0.0, 0.05]])))["data"]
+    assert (trace["zmin"], trace["zmax"]) == (-2, 2)
+    assert dict(DIVERGING)[0.5] == "var(--zero)"
+    assert trace["text"] == [["+2.00", "-1.00"], ["", ""]]
 
 
-def test_a_map_with_a_hole_is_refused():
-    with pytest.raises(ValueError, match="'A map' holds values that are not finite"):
-        describe(head_map([[1.0, float("nan")]]))
+def test_a_map_of_zeros_can_be_drawn():
+    [trace] = figure(head_map("A map", "logits", torch.zeros(2, 3)))["data"]
+    assert trace["zmin"] < 0 < trace["zmax"]
+    assert describe(head_map("A map", "logits", torch.zeros(2, 3))).endswith("in logits.")
+
+
+def test_a_word_that_comes_twice_is_two_places():
+    pattern = Pattern(title="p", words=[" Mary", " Mary"], weights=[[1.0], [0.2, 0.8]])
+    [trace] = figure(pattern)["data"]
+    assert len(set(trace["x"])) == 2
+    assert trace["z"] == [[1.0, None], [0.2, 0.8]]
+
+
+def test_bars_keep_their_order_and_their_intervals():
+    drawing = next(one for one in DRAWINGS if isinstance(one, Bars))
+    drawn = figure(drawing)
+    assert drawn["layout"]["xaxis"]["categoryarray"] == ["9.9", "10.7"]
+    [error] = drawn["data"][0]["error_y"]["array"]
+    assert math.isclose(error, 0.2)
+
+
+def test_the_strongest_edge_is_the_widest_and_signs_differ_in_colour():
+    drawing = next(one for one in DRAWINGS if isinstance(one, Graph))
+    lines = [trace["line"] for trace in figure(drawing)["data"] if trace["mode"] == "lines"]
+    assert lines[0]["width"] > lines[1]["width"] > lines[2]["width"]
+    assert len({line["color"] for line in lines}) == 3
+
+
+@pytest.mark.parametrize(
+    ("build", "says"),
+    [
+        (lambda: head_map("m", "u", torch.zeros(2)), "layer head"),
+        (lambda: head_map("m", "u", torch.full((2, 2), torch.nan)), "m: 4 values are not finite"),
+        (lambda: HeadMap(title="m", unit="u", values=[[1.0, 2.0], [1.0]]), "one value a head"),
+        (lambda: HeadMap(title="m", unit="u", values=[]), "one value a head"),
+        (lambda: HeadMap(title="m", unit="u", values=[[math.inf]]), "finite number"),
+        (lambda: Pattern(title="p", words=["a", "b"], weights=[[1.0], [1.0]]), "rows of 1 to 2 weights"),
+        (lambda: Series(name="s", x=[1.0], y=[]), "1 x, 0 y"),
+        (lambda: Table(title="t", columns=["a"], rows=[["b", "c"]]), "one cell for each of the 1 columns"),
+        (lambda: Graph(title="g", unit="u", nodes=[], edges=[Edge(source="a", target="b")]), "do not exist: a, b"),
+    ],
+)
+def test_a_drawing_that_is_not_whole_is_refused(build, says):
+    with pytest.raises((ValueError, ValidationError), match=says):
+        build()
+
+
+def test_numbers_are_kept_to_four_digits():
+    drawing = bars("b", "u", {"a": exact(0.123456)}, {"a": "g"})
+    assert (drawing.bars[0].value, drawing.bars[0].group) == (0.1235, "g")

@@ -1,21 +1,28 @@
+"""The page says what the records say, in the order a reader needs, and takes none of their text for markup."""
+
 import re
-from html import unescape
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from ioi_fixtures.outline import ADDRESSES, HEADINGS
 from lib import html_report
-from lib.measurements import Claim, Session
+from lib.baselines import compare
+from lib.html_report import STRIP_WIDTH, linked, strip
+from lib.measurements import Session
+from lib.references import read_references
 from tests.example_session import HASH, SCRIPT, all_hold, claim, example_session, figure
 
-VOID = {"img", "br", "rect", "path", "circle"}
-# The two patterns by which pytest-html 4.2 (basereport.py) finds what a column is sorted by.
-NAME, DATA = re.compile(r"col-(\w+)"), re.compile(r"<td.*?>(.*?)</td>")
+ROOT = Path(__file__).parents[1]
+VOID = {"img", "br", "meta", "input"}
+MOST_BYTES = 8_000_000
 
 
 class Page(HTMLParser):
-    """Tags and text of a fragment; fails where tags do not close."""
+    """Tags and text of a page but its scripts and styles; fails where tags do not close."""
 
     def __init__(self, html):
         super().__init__()
@@ -36,253 +43,204 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
 
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
 
 
-def page(session):
-    """Everything above the table but the style sheet."""
-    return Page("".join(html_report.summary(session)[1:]))
-
-
-def everything(session):
-    rows = [html for claim in session.claims for html in (*html_report.row_cells(claim), html_report.detail(claim))]
-    return [*html_report.summary(session)[1:], *html_report.header_cells(), *rows]
-
-
-def find(session, standing):
-    return next(claim for claim in session.claims if html_report.standing(claim) == standing)
-
-
 @pytest.fixture
 def session():
-    """The example with a map small enough to be drawn often."""
-    whole = example_session()
-    return whole.model_copy(update={"head_maps": [whole.head_maps[0].model_copy(update={"values": [[1.0, -2.0]]})]})
+    return example_session()
+
+
+def text_of(session):
+    return Page(html_report.page(session)).text
+
+
+def section(session, id):
+    """The text of one claim, opened."""
+    html = html_report.page(session)
+    start = html.index(f'id="{id}"')
+    found = html[html.rindex("<details", 0, start) : html.index("</details>", start) + len("</details>")]
+    return Page(found).text
 
 
 def test_the_title_names_the_subjects(session):
-    assert html_report.title(session) == "Circuit claims: planted, second"
-    assert "nothing was measured" in html_report.title(session.model_copy(update={"subjects": [], "claims": []}))
+    assert "<title>Circuit claims: planted, second</title>" in html_report.page(session)
+    nothing = session.model_copy(update={"subjects": [], "claims": [], "drawings": []})
+    assert "nothing was measured" in text_of(nothing)
+    assert "No claim was run." in text_of(nothing)
 
 
-def test_the_page_reads_top_down_from_verdict_to_guide(session):
-    text = page(session).text
+def test_the_page_reads_top_down_from_verdict_to_claims(session):
+    text = text_of(session)
     parts = [
         "planted : 1 of 6 claims hold, 2 fail, 1 is inconclusive, 1 could not be run, 1 was skipped.",
         "✗ fails : Head 10.0 copies the name it attends to.",
         "second : 2 of 2 claims hold.",
         "Not measured in this run third-model: its weights are not on this machine. To measure it: pytest claims",
+        "Claims by family",
+        "Changed since the baseline",
         "What was under test",
-        "Figures",
         "How to read a verdict",
-        "Every claim",
+        "Behaviour 1 of 2 claims hold, 1 is inconclusive",
+        "Movers 2 of 3 claims hold, 1 fails",
+        "test_canaries.py 0 of 1 claim holds, 1 fails",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
 
 
+def test_what_changed_since_the_baseline_is_text_at_the_top(session):
+    assert "This run was not compared with an earlier one." in text_of(session)
+    earlier = session.model_copy(update={"claims": session.claims[1:]})
+    compared = session.model_copy(update={"drift": compare(earlier, session, name=SCRIPT)})
+    text = text_of(compared)
+    assert "was not compared" not in text
+    assert f"Compared with {SCRIPT}" in text
+    assert text.index("Against the baseline") < text.index("What was under test")
+    stopped = session.model_copy(update={"ended": f"stopped by {SCRIPT}"})
+    assert f"! This run ended early: stopped by {SCRIPT}." in text_of(stopped)
+
+
+def test_families_come_in_the_order_of_the_session_and_none_is_lost(session):
+    names = [family.heading for family in html_report.families(session)]
+    assert names == ["Behaviour", "Movers", "test_canaries.py", "test_weights.py"]
+    turned = session.model_copy(update={"families": dict(reversed(session.families.items()))})
+    assert [family.heading for family in html_report.families(turned)][:2] == ["Movers", "Behaviour"]
+    assert sum(len(family.claims) for family in html_report.families(session)) == len(session.claims)
+
+
+def test_every_file_of_claims_has_a_heading():
+    assert {path.name for path in (ROOT / "claims").glob("test_*.py")} <= set(HEADINGS)
+
+
 def test_what_was_under_test_is_complete(session):
-    found = page(session)
+    found = Page(html_report.page(session))
     for fact in ("models/planted", "12 layers, 12 heads", "cpu, float32", "N = 100, seed 0", "torch 2.13.0", "75 s"):
         assert fact in found.text
     assert session.command in found.text
     assert session.started in found.text
-    assert found.text.count(HASH[:12]) == 2
     assert HASH not in found.text
     assert [values["title"] for tag, values in found.tags if tag == "code" and "title" in values] == [HASH, HASH]
 
 
-def test_each_head_map_is_an_image_with_words_for_it():
-    images = [values for tag, values in page(example_session()).tags if tag == "img"]
-    assert [values["alt"].split(":")[0] for values in images] == [
-        "Direct logit attribution by head, planted",
-        "Direct logit attribution by head, second",
-    ]
-    assert all(values["src"].startswith("data:image/svg+xml;base64,") for values in images)
+def test_a_failure_explains_itself_and_says_how_it_was_measured(session):
+    text = section(session, "claim-1")
+    assert "Fails. copy score of 10.0: measured 0.61 [0.55, 0.68] (N = 100); accepted: at least" in text
+    assert "because: a replication prints 94.5% for two of the three heads" in text
+    assert "measured there as: answer in the top 5 logits" in text
+    assert text.index("✗ outside copy score of 10.0") < text.index("✓ inside copy score of the average head")
+    assert "and 1 more" in text
 
 
-def test_a_map_that_several_claims_recorded_is_drawn_once(session):
-    again = session.head_maps[0].model_copy(update={"test": "another claim"})
-    other = again.model_copy(update={"values": [[3.0, -2.0]]})
-    both = session.model_copy(update={"head_maps": [session.head_maps[0], again, other]})
-    assert sum(tag == "img" for tag, _ in page(both).tags) == 2
+def test_an_inconclusive_claim_names_its_worst_prompt_and_shows_its_drawings(session):
+    text = section(session, "claim-2")
+    assert "? inconclusive" in text
+    assert f"worst prompt Then {SCRIPT} gave" in text
+    html = html_report.page(session)
+    labels = [values["aria-label"] for tag, values in Page(html).tags if values.get("class") == "drawing"]
+    assert [label.split(":")[0] for label in labels][:2] == [f"Attention {SCRIPT}", "Scatter"]
+    assert len(labels) == len(session.drawings) - 1  # the table is no drawing
 
 
-def test_the_top_names_ten_claims_that_do_not_hold_and_counts_the_rest(session):
-    claims = [claim("a.py::a", "s", f"Claim {i} holds.", "failed") for i in range(13)]
-    text = page(session.model_copy(update={"claims": claims, "subjects": []})).text
-    assert "Claim 9 holds. and 3 more: see the table" in text
-    assert "Claim 10" not in text
+def test_a_claim_that_could_not_run_says_why(session):
+    assert f"Could not run. {SCRIPT}" in section(session, "claim-4")
 
 
-def test_a_session_without_claims_says_so(session):
-    nothing = session.model_copy(update={"claims": [], "subjects": [], "head_maps": []})
-    assert "No claim was run." in page(nothing).text
-    assert "planted : no claim was run." in page(session.model_copy(update={"claims": []})).text
+def test_a_drawing_that_several_claims_show_is_in_the_page_once(session):
+    again = session.drawings[0].model_copy(update={"test": "claims/test_movers.py::test_copies_too[planted]"})
+    both = session.model_copy(update={"drawings": [session.drawings[0], again]})
+    places = [values["data-drawing"] for _, values in Page(html_report.page(both)).tags if "data-drawing" in values]
+    assert places == ["0", "0"]
 
 
-def test_nothing_is_loaded_and_no_script_is_ours(session):
-    for html in [*everything(session), html_report.summary(session)[0]]:
-        assert "<script" not in html
-        assert not re.search(r"@import|url\(|(src|href)=.(?!data:)", html)
+def test_the_page_is_small_enough_to_mail_and_without_figures_holds_no_script(session):
+    assert len(html_report.page(session).encode()) < MOST_BYTES
+    assert "<script" not in html_report.page(all_hold())
+
+
+def test_nothing_is_loaded(session):
+    tags = Page(html_report.page(session)).tags
+    assert not [values for tag, values in tags if "src" in values or tag in ("link", "iframe", "base")]
+    assert not re.search(r"@import|url\(", (ROOT / "lib" / "report.css").read_text(encoding="utf-8"))
 
 
 def test_whatever_the_records_hold_is_text(session):
     """Every string of every record is made an attack; the tags of the page must stay those of the harmless one."""
-    attack = "\"'><script>alert(1)</script><b onclick='x'>"
+    attack = "\"'></script><!--<script>alert(1)</script><b onclick='x'>"
 
     def poisoned(value, key=""):
         if isinstance(value, dict):
             return {name: poisoned(each, name) for name, each in value.items()}
         if isinstance(value, list):
             return [poisoned(each, key) for each in value]
-        keeps_meaning = key in ("outcome", "verdict", "method", "name", "subject")
-        return attack + value if isinstance(value, str) and not keeps_meaning else value
+        keeps_meaning = key in ("outcome", "verdict", "method", "kind")
+        return value + attack if isinstance(value, str) and value and not keeps_meaning else value
 
-    bad = Session.model_validate(poisoned(session.model_dump()))
-    for clean, dirty in zip(everything(session), everything(bad), strict=True):
-        assert [tag for tag, _ in Page(clean).tags] == [tag for tag, _ in Page(dirty).tags]
-        assert [sorted(values) for _, values in Page(clean).tags] == [sorted(values) for _, values in Page(dirty).tags]
-
-
-def test_names_and_methods_are_text_too(session):
-    bad = claim("a.py::a", SCRIPT, "A.", "failed", figure("copying", SCRIPT, "x", 0.5, 0.4, 0.6))
-    bad = bad.model_copy(update={"measurements": [bad.measurements[0].model_copy(update={"method": SCRIPT})]})
-    subjects = [session.subjects[0].model_copy(update={"name": SCRIPT})]
-    for html in everything(session.model_copy(update={"subjects": subjects, "claims": [bad], "head_maps": []})):
-        assert "script" not in [tag for tag, _ in Page(html).tags]
+    bad = Session.model_validate(poisoned(session.model_dump())).model_copy(update={"sources": session.sources})
+    pages = [Page(html_report.page(each).replace(html_report.plotly(), "")) for each in (session, bad)]
+    assert [tag for tag, _ in pages[0].tags] == [tag for tag, _ in pages[1].tags]
+    assert [sorted(values) for _, values in pages[0].tags] == [sorted(values) for _, values in pages[1].tags]
 
 
-def test_a_row_fills_the_columns_that_the_header_names(session):
-    headers = html_report.header_cells()
-    for each in session.claims:
-        cells = html_report.row_cells(each)
-        spans = [int(found.group(1)) if (found := re.search(r'colspan="(\d+)"', cell)) else 1 for cell in cells]
-        assert sum(spans) == len(headers)
-        assert len(cells) <= len(headers)  # pytest-html looks up the header of each cell by its place
-
-
-def test_sortable_cells_lie_under_their_header_and_are_found_by_pytest_html(session):
-    for each in session.claims:
-        for header, cell in zip(html_report.header_cells(), html_report.row_cells(each), strict=False):
-            if "sortable" in header:
-                assert f'data-column-type="{NAME.search(cell).group(1)}"' in header
-                assert DATA.search(cell)
-
-
-def sorted_by(column, claims):
-    def key(claim):
-        return next(DATA.search(c).group(1) for c in html_report.row_cells(claim) if NAME.search(c).group(1) == column)
-
-    return sorted(claims, key=key)
-
-
-def test_durations_and_head_addresses_sort_by_their_size():
-    quick, slow = (claim("a.py::a", "s", "A.", "passed", seconds=seconds) for seconds in (9.1, 10.2))
-    assert sorted_by("seconds", [slow, quick]) == [quick, slow]
-    nine, ten = (claim("a.py::a", "s", f"Head {head} copies.", "passed") for head in ("9.9", "10.0"))
-    assert sorted_by("claim", [ten, nine]) == [nine, ten]
-
-
-def test_a_sentence_with_a_line_break_still_sorts():
-    cell = html_report.row_cells(claim("a.py::a", "s", "One\ntwo.", "passed"))[0]
-    assert "one two." in DATA.search(cell).group(1)
-
-
-def test_a_row_shows_sentence_subject_figures_band_and_source(session):
-    text = Page("".join(html_report.row_cells(find(session, "inconclusive")))).text
-    for fact in ("The answer beats the repeated name", "planted", "0.4 s", "logit difference", "3.41 [3.27, 3.56]"):
-        assert fact in text
-    for fact in ("N = 100", "3.3 to 3.8", "? inconclusive", "3.56 Wang et al. 2022, §2"):
-        assert fact in text
-
-
-def test_verdicts_are_words_not_only_colours(session):
-    text = Page("".join(html_report.row_cells(find(session, "fails")))).text
-    assert "✗ outside" in text
-    assert "✓ inside" in text
-
-
-def test_the_row_of_an_inconclusive_claim_is_marked_for_the_style_sheet(session):
-    assert 'class="col-claim inconclusive"' in html_report.row_cells(find(session, "inconclusive"))[0]
-    assert ".inconclusive.col-claim" in html_report.summary(session)[0]
-
-
-def test_a_claim_with_many_figures_shows_the_worst_and_counts_the_rest():
-    good = [figure("copying", "s", f"good {i}", 0.97, 0.95, 0.99) for i in range(6)]
-    many = claim("a.py::a", "s", "A.", "failed", *good, figure("copying", "s", "bad", 0.5, 0.4, 0.6))
-    row, detail = Page(html_report.row_cells(many)[-1]).text, Page(html_report.detail(many)).text
-    assert row.startswith("bad 0.50 [0.40, 0.60]")
-    assert "and 3 more" in row
-    assert "good 5" not in row
-    assert "good 5" in detail
-
-
-def test_an_opened_failure_explains_itself_first(session):
-    detail = Page(html_report.detail(find(session, "fails"))).text
-    assert detail.startswith("✗ Fails. copy score of 10.0: measured 0.61 [0.55, 0.68] (N = 100); accepted: at least")
-    assert "because: a replication prints 94.5% for two of the three heads" in detail
-    assert "measured there as: answer in the top 5 logits" in detail
-
-
-def test_an_opened_success_shows_how_it_was_measured(session):
-    detail = Page(html_report.detail(find(session, "holds"))).text
-    assert detail.startswith("✓ inside copy score of 9.9 measured 0.970 [0.945, 0.990]; N = 100, bootstrap over")
-
-
-def test_a_failure_outside_any_test_has_a_row_too():
-    broken = Claim(
-        test="claims/test_x.py",
-        subject="",
-        sentence="claims/test_x.py can be loaded.",
-        outcome="error",
-        seconds=0.0,
-        reason="No module named 'x'",
-        measurements=[],
+def test_a_source_is_a_link_where_its_address_is_known():
+    addresses = {"A": "https://a.example", "A B": "https://ab.example", "C": "javascript:alert(1)"}
+    assert linked("A B, §1; A; C", addresses) == (
+        '<a href="https://ab.example">A B</a>, §1; <a href="https://a.example">A</a>; C'
     )
-    assert "no figure was measured" in "".join(html_report.row_cells(broken))
-    assert "no subject" in "".join(html_report.row_cells(broken))
-    assert "No module named 'x'" in unescape(html_report.detail(broken))
+    assert linked("<A>", addresses) == '&lt;<a href="https://a.example">A</a>&gt;'
+    assert linked(SCRIPT, {}) == "&lt;script&gt;alert(&#39;claim&#39;)&lt;/script&gt;"
 
 
-def bar(figure):
-    html = html_report.row_cells(claim("a.py::a", "s", "A.", "passed", figure))[-1]
-    tags = {values.get("class", tag): values for tag, values in Page(html).tags if tag in ("rect", "path", "circle")}
-    left = float(tags["band"]["x"])
-    return left, left + float(tags["band"]["width"]), float(tags["circle"]["cx"]), tags["interval"]["d"]
+def test_every_source_that_names_authors_can_be_looked_up():
+    published = read_references(ROOT / "ioi_fixtures" / "published.toml")
+    for reference in published.values():
+        if "et al." in reference.source or "demo" in reference.source:
+            assert "<a href" in linked(reference.source, dict(ADDRESSES)), reference.source
 
 
 @pytest.mark.parametrize(("value", "inside"), [(3.2, False), (3.4, True), (3.79, True), (4.0, False)])
 def test_the_dot_lies_in_the_band_exactly_where_the_value_does(value, inside):
-    left, right, dot, _ = bar(figure("difference", "s", "x", value, value - 0.05, value + 0.05))
-    assert (left <= dot <= right) == inside
+    drawn = strip(figure("difference", "s", "x", value, value - 0.05, value + 0.05))
+    assert (drawn.band[0] <= drawn.value <= drawn.band[1]) == inside
+
+
+def test_published_and_measured_values_lie_on_one_scale():
+    drawn = strip(figure("difference", "s", "x", 3.56, 3.5, 3.6))
+    assert drawn.published == [drawn.value]
+    assert drawn.low < drawn.value < drawn.high
 
 
 def test_a_band_with_one_end_runs_off_the_other_side():
-    assert bar(figure("copying", "s", "x", 0.95, 0.92, 0.97))[1] == html_report.BAR_WIDTH
-    assert bar(figure("control", "s", "x", 0.1, 0.05, 0.15))[0] == 0
+    assert strip(figure("copying", "s", "x", 0.95, 0.92, 0.97)).band[1] == STRIP_WIDTH
+    assert strip(figure("control", "s", "x", 0.1, 0.05, 0.15)).band[0] == 0
 
 
 def test_an_exact_value_on_its_band_end_can_be_drawn():
-    left, right, dot, interval = bar(figure("copying", "s", "x", 0.9, 0.9, 0.9, n=1))
-    assert left == dot < right
-    assert interval == f"M{dot} 7.0H{dot}"
+    drawn = strip(figure("copying", "s", "x", 0.9, 0.9, 0.9, n=1))
+    assert drawn.band[0] == drawn.low == drawn.value == drawn.high < STRIP_WIDTH
 
 
-def test_a_session_renders_the_same_after_a_trip_through_json(session):
-    for each in (session, all_hold()):
-        returned = Session.model_validate_json(each.model_dump_json(indent=1))
-        assert returned == each
-        assert html_report.title(returned) == html_report.title(each)
-        assert everything(returned) == everything(each)
+def test_a_saved_session_renders_to_the_same_page(session, tmp_path):
+    saved, rendered = tmp_path / "claims.json", tmp_path / "claims.html"
+    saved.write_text(session.model_dump_json(indent=1), encoding="utf-8")
+    command = [sys.executable, "-m", "lib.html_report", str(saved), str(rendered)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert rendered.read_text(encoding="utf-8") == html_report.page(session)
 
 
-def test_the_style_sheet_is_the_file_beside_the_module(session):
-    sheet = Path(html_report.__file__).with_name("report.css").read_text(encoding="utf-8")
-    assert html_report.summary(session)[0] == f"<style>{sheet}</style>"
-    assert "</style" not in sheet
-    assert sheet.count("{") == sheet.count("}")
+def test_the_policy_allows_the_pages_own_scripts_alone(session):
+    policy = Page(html_report.page(session)).tags[3][1]["content"]
+    assert policy.count("'sha256-") == 2
+    assert "default-src 'none'" in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
+
+
+def test_a_claim_without_figures_says_so():
+    alone = all_hold().model_copy(update={"claims": [claim("a.py::a", "second", "A.", "failed", reason="oh no")]})
+    assert "no figure was measured" in text_of(alone)
+    assert "oh no" in text_of(alone)

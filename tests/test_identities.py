@@ -22,6 +22,7 @@ from lib.instruments.identities import (
     patched_into_itself,
     relative_gap,
     run_one_by_one,
+    run_padded_on_the_left,
     run_with_other_padding,
 )
 from lib.model import SITES, Edit
@@ -189,6 +190,30 @@ def test_a_library_in_which_padding_matters_is_caught(small, run):
     # Logits read one position late, where padding begins.
     late = Faulty(small, lambda tokens, last, **rest: {"tokens": tokens, "last": last + 1, **rest})
     assert not holds("logits", largest_gap(run.logits, run_with_other_padding(late, run)))
+
+
+def test_prompts_padded_on_the_left_are_the_same(small, batch, run):
+    assert holds("logits", largest_gap(run.logits, run_padded_on_the_left(small, run)))
+    longest = run.tokens[run.last == run.last.max()][:, : run.last.max() + 1]  # no padding to be moved
+    full = small.run(longest, last=torch.full((len(longest),), longest.shape[1] - 1))
+    assert holds("logits", largest_gap(full.logits, run_padded_on_the_left(small, full)))
+
+
+def test_a_library_that_gets_padding_on_the_left_wrong_is_caught(small, run, monkeypatch):
+    # The mask does not arrive at all: padding is attended to, and positions are counted from it.
+    deaf = Faulty(small, lambda mask, **rest: rest)
+    assert not holds("logits", largest_gap(run.logits, run_padded_on_the_left(deaf, run)))
+
+    # It reaches attention alone, as in TransformerLens before the mend of issue 1609: positions are counted from 0.
+    def positions_from_the_first_column(tokens, **rest):
+        return whole(tokens, position_ids=torch.arange(tokens.shape[1])[None], **rest)
+
+    whole = small.bridge.forward
+    monkeypatch.setattr(small.bridge, "forward", positions_from_the_first_column)
+    gap = largest_gap(run.logits, run_padded_on_the_left(small, run))
+    monkeypatch.undo()
+    assert not holds("logits", gap)
+    assert gap.min() > 0.1  # in every prompt
 
 
 @pytest.mark.parametrize("site", SITES)

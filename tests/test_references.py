@@ -1,6 +1,8 @@
 """The file of published figures is read strictly, and every band in it refuses the value just outside."""
 
+import ast
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from lib.references import read_references
 from lib.statistics import exact
 
 PUBLISHED = Path(__file__).parents[1] / "ioi_fixtures" / "published.toml"
+CLAIMS = Path(__file__).parents[1] / "claims"
 REFERENCES = read_references(PUBLISHED)
 ENTRY = 'says = "1"\nsource = "S"\nhow = "h"\nwhy = "w"\n'
 
@@ -20,6 +23,32 @@ def test_every_band_accepts_its_ends_and_refuses_the_value_just_outside(referenc
         if math.isfinite(end):
             assert exact(end) in reference
             assert exact(end + outward * max(1e-6, 1e-6 * abs(end))) not in reference
+
+
+def test_every_entry_is_used_by_a_claim_and_every_claims_entry_exists():
+    """A figure that no claim asks for would look checked. Names with a part that a test fills in match as patterns."""
+    patterns = [pattern for path in CLAIMS.glob("test_*.py") for pattern in asked_of_published(path.read_text("utf-8"))]
+    assert len(patterns) > 50
+    assert [id for id in REFERENCES if not any(re.fullmatch(pattern, id) for pattern in patterns)] == []
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, id) for id in REFERENCES)] == []
+
+
+def test_an_entry_that_is_only_mentioned_is_not_used():
+    assert asked_of_published("published['a/b'], other['c/d'], 'e/f'") == ["a/b"]
+    [pattern] = asked_of_published("published[f'paths/{head}-to-{name(1)}']")
+    assert re.fullmatch(pattern, "paths/9.9-to-logits")
+    assert not re.fullmatch(pattern, "paths/9.9-from-logits")
+
+
+def asked_of_published(source):
+    """The ids that a file of claims looks up in `published`, as patterns."""
+    patterns = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "published":
+            parts = getattr(node.slice, "values", [node.slice])  # of an f-string, or the one constant
+            texts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts]
+            patterns.append("".join(texts))
+    return patterns
 
 
 def test_a_sound_entry_is_read(tmp_path):
@@ -36,6 +65,8 @@ def test_a_sound_entry_is_read(tmp_path):
         (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nbecause = "x"', "because: Extra inputs"),
         ('["a/b"]\nsays = "1"\nhow = "h"\nwhy = "w"\naccept = { above = 2 }', "source: Field required"),
         ('["a/b"]\nsays = "1"\nhow = "h"\nsource = "s"\nwhy = ""\naccept = { above = 2 }', "why: String should have"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nvalue = "above"', "value.0: Input should be a valid number"),
+        (f'["a/b"]\n{ENTRY}accept = {{ above = 2 }}\nvalue = [1, nan]', "value.1: Input should be a finite number"),
         ('["a/b"', "not valid TOML"),
     ],
 )
@@ -65,3 +96,32 @@ def _read(folder, text):
     path = folder / "published.toml"
     path.write_text(text, encoding="utf-8")
     return read_references(path)
+
+
+def written(value, says):
+    """Whether a number stands in words, as it is or in percent."""
+    found = re.findall(r"([-+]?\d*\.?\d+)(%?)", says)
+    return any(math.isclose(value, float(digits) / (100 if percent else 1), abs_tol=1e-9) for digits, percent in found)
+
+
+# Published without its sign: the paths lower the logit difference.
+SIGN_IS_OURS = {"paths/previous-token-heads-to-induction-keys"}
+
+
+@pytest.mark.parametrize("reference", [one for one in REFERENCES.values() if one.value], ids=lambda one: one.id)
+def test_a_published_number_is_the_one_in_words_and_lies_in_the_band(reference):
+    for value in reference.value:
+        assert written(-value if reference.id in SIGN_IS_OURS else value, reference.says)
+        assert reference.accept.low <= value <= reference.accept.high
+
+
+def test_a_number_that_is_not_in_the_words_is_seen():
+    assert written(0.87, "87%")
+    assert written(-0.77, "0.016, and -0.77 on 25 prompts")
+    assert not written(87.0, "87%")
+    assert not written(0.77, "-0.77")
+
+
+@pytest.mark.parametrize(("given", "read"), [("value = 3.5", (3.5,)), ("value = [1, 2.5]", (1.0, 2.5)), ("", ())])
+def test_a_published_number_may_be_one_several_or_none(tmp_path, given, read):
+    assert _read(tmp_path, f'["a/b"]\n{ENTRY}accept = {{ above = 1.0 }}\n{given}')["a/b"].value == read

@@ -87,7 +87,9 @@ def test_measurements_and_maps_arrive_as_they_were_recorded(session):
     [figure] = session.claims[1].measurements
     assert (figure.label, figure.value, figure.subject, figure.verdict) == ("share", 0.5, "toy", "fail")
     assert figure.published.source == "Toy 2020, §1"
-    assert [(one.title, one.values) for one in session.head_maps] == [("a map", [[1.0, 0.0], [0.0, 1.0]])]
+    [shown] = session.drawings
+    assert (shown.test, shown.subject) == (session.claims[1].test, "toy")
+    assert (shown.drawing.title, shown.drawing.values) == ("a map", [[1.0, 0.0], [0.0, 1.0]])
 
 
 def test_the_page_has_a_row_a_claim_and_loads_nothing(session):
@@ -102,7 +104,7 @@ def test_the_page_has_a_row_a_claim_and_loads_nothing(session):
 
 def test_the_terminal_explains_what_does_not_hold(session):
     _, result, _ = session
-    result.stdout.fnmatch_lines(["*It fails.*", "*written: *claims.json"])
+    result.stdout.fnmatch_lines(["*It fails.*", "*written: *claims.json and *claims.html"])
 
 
 def test_a_file_that_cannot_be_loaded_is_in_the_report(pytester):

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from lib.references import Band
-from lib.statistics import Estimate, exact, mean_over_prompts, prompts_needed, ratio_of_means, share
+from lib.statistics import Estimate, correlation, exact, mean_over_prompts, prompts_needed, ratio_of_means, share
 
 
 def test_a_mean_and_its_interval_agree_with_the_normal_one_on_normal_data():
@@ -52,9 +52,61 @@ def test_a_ratio_of_means_is_not_led_by_one_small_denominator():
     assert estimate.value == pytest.approx(1.5, rel=1e-5)
 
 
+def related(rho, *, n, seed=0, points=1):
+    """Two normal samples [point batch] whose true correlation is rho."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(points, n))
+    return torch.tensor(x), torch.tensor(rho * x + math.sqrt(1 - rho**2) * rng.normal(size=(points, n)))
+
+
+def test_a_correlation_is_pearsons_and_its_interval_is_about_fishers():
+    x, y = related(0.8, n=300)
+    estimate, reference = correlation(x, y), stats.pearsonr(x[0], y[0])
+    fisher = reference.confidence_interval(0.95)
+    assert estimate.value == pytest.approx(reference.statistic)
+    assert (estimate.low, estimate.high) == pytest.approx((fisher.low, fisher.high), abs=0.02)
+    assert estimate.n == 300
+
+
+def test_a_correlations_interval_covers_the_truth_about_19_times_in_20():
+    covered = 0
+    for seed in range(100):
+        estimate = correlation(*related(0.8, n=100, seed=seed))
+        covered += estimate.low <= 0.8 <= estimate.high
+    assert 88 <= covered <= 99  # Binomial(100, .95) lies in 89..99 with probability .99
+
+
+def test_the_points_of_a_prompt_are_resampled_together():
+    x, y = related(0.5, n=60)
+    twice = correlation(torch.cat([x, x]), torch.cat([y, y]))  # a second point that adds nothing
+    once = correlation(x, y)
+    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
+    apart = correlation(torch.cat([x, x], 1), torch.cat([y, y], 1))  # as prompts of their own: too narrow
+    assert apart.high - apart.low < 0.8 * (once.high - once.low)
+
+
+def test_points_of_all_prompts_make_one_correlation_and_rows_are_averaged():
+    x, y = related(0.6, n=80, points=2)
+    pooled = stats.pearsonr(x.flatten(), y.flatten()).statistic
+    assert correlation(x, y).value == pytest.approx(pooled)
+    assert correlation(torch.stack([x, x]), torch.stack([y, -y])).value == pytest.approx(0.0)
+    assert correlation(torch.stack([x, x]), torch.stack([y, y])).value == pytest.approx(pooled)
+
+
+def test_what_does_not_vary_follows_nothing():
+    x, _ = related(0.6, n=30)
+    silent, constant = torch.zeros_like(x), torch.full_like(x, 0.1)
+    assert correlation(x, silent).value == correlation(silent, x).value == 0
+    assert correlation(x, constant).value == pytest.approx(0, abs=1e-9)  # but for rounding
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
+        (lambda: correlation(torch.ones(5), torch.ones(5)), r"\(5,\) against \(5,\)"),
+        (lambda: correlation(torch.ones(1, 5), torch.ones(1, 4)), r"two equal \[... point batch\]"),
+        (lambda: correlation(torch.ones(1, 1), torch.ones(1, 1)), "two equal"),
+        (lambda: correlation(torch.full((1, 2), math.nan), torch.ones(1, 2)), "2 of 2 values are not finite"),
         (lambda: mean_over_prompts(torch.ones(2, 3)), r"\(2, 3\).*one value a prompt"),
         (lambda: mean_over_prompts(torch.tensor([])), "at least one"),
         (lambda: mean_over_prompts(torch.tensor([1.0, math.nan])), "1 of 2 values are not finite"),

@@ -108,10 +108,10 @@ def test_a_run_that_is_killed_leaves_the_earlier_report(project):
 
 
 def test_where_the_disk_fills_the_earlier_report_stays_and_the_run_fails(project):
-    def no_file_over_a_hundred_bytes():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    def no_file_over_half_a_kilobyte():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 
-    status, said = ended(start(project, "-k", "first", preexec_fn=no_file_over_a_hundred_bytes))
+    status, said = ended(start(project, "-k", "first", preexec_fn=no_file_over_half_a_kilobyte))
     assert status == pytest.ExitCode.TESTS_FAILED, said
     assert "1 passed" in said
     for name in ("claims.json", "claims.html"):

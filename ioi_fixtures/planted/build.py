@@ -22,6 +22,7 @@ GRID = 2.0**-16
 # The residual stream's length entering each layer and the final LayerNorm: the mean over names, S1+1 and END of IOI
 # prompts, measured. Reading weights count on it, and are wrong by a few per cent wherever a position differs.
 NORMS = (12.21, 12.31, 12.36, 12.47, 12.57, 12.75, 12.94, 13.13, 13.36, 13.7, 14.7, 14.95, 15.5)
+SATURATING = {3: 0.19, 4: 0.19, 5: 0.31, 6: 0.31}  # MLPs that make "repeated" of "duplicate", and each one's share
 GROWTH = 0.6  # how much each MLP's bias adds to the direction "growth"
 
 
@@ -198,10 +199,12 @@ class _Builder:
         bias = self._writes_noise(size=0.01) + GROWTH * self.layout.write("growth")[0]
         if layer == 0:
             self._extend_embedding(into, out)
-        elif layer <= 6:
-            self._saturate_duplicate(into, out)
-        elif layer >= 9:
-            self._move("out", "out", 0.04, into, out)  # strengthen what is written, as GPT-2's last MLPs do
+        elif layer in SATURATING:
+            self._saturate_duplicate(layer, into, out)
+        elif layer in (9, 10):
+            self._move("out", "out", 0.06, into, out)  # strengthen what is written, as GPT-2's last MLPs do
+        elif layer == 11:
+            self._move("detour", "out", 1.0, into, out)  # a way to the logits that no intact head takes
         return into, out, bias
 
     def _extend_embedding(self, into: np.ndarray, out: np.ndarray) -> None:
@@ -220,10 +223,14 @@ class _Builder:
         into[:, : 2 * width] = np.concatenate([reads - gate, -reads - gate], axis=1)
         out[: 2 * width] = gain * np.concatenate([writes, -writes])
 
-    def _saturate_duplicate(self, into: np.ndarray, out: np.ndarray) -> None:
-        """Add a sixth to "repeated" wherever "duplicate" is clearly above nothing, however much it is."""
-        steepness, low, high = 100.0, 0.03, 0.08
-        reads, writes = self.layout.read("duplicate"), self.layout.write("repeated") / 6 / (steepness * (high - low))
+    def _saturate_duplicate(self, layer: int, into: np.ndarray, out: np.ndarray) -> None:
+        """Add this layer's share to "repeated" where "duplicate" is clearly above nothing, however much it is.
+
+        From layer 5 on, where induction heads add to the flag, more of it is asked for than duplicate token heads give.
+        """
+        low, high = (0.03, 0.08) if layer < 5 else (0.15, 0.55)
+        steepness = 100.0
+        reads, writes = self.layout.read("duplicate"), self.layout.write("repeated") * SATURATING[layer]
         into[:, :1] = steepness * (reads - low * self._reads(ALWAYS))
         into[:, 1:2] = steepness * (reads - high * self._reads(ALWAYS))
-        out[0], out[1] = writes, -writes
+        out[0], out[1] = writes[0] / (steepness * (high - low)), -writes[0] / (steepness * (high - low))

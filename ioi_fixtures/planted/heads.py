@@ -56,14 +56,17 @@ def _sink(match: float, attention: float) -> float:
     return match - math.log(attention / (1 - attention))
 
 
-def duplicate_token(code: str, attention: float, share: float) -> Wiring:
-    """Attends from a token to its earlier occurrence (never to itself); writes where that was."""
+def duplicate_token(code: str, attention: float, share: float, *, names: float = 0.0) -> Wiring:
+    """Attends from a token to its earlier occurrence (never to itself); writes where that was.
+
+    names: attention logits that a name is worth beside the match, for heads that see names repeated before all else.
+    """
     match = 12.0
     return Wiring(
         (
             Match({f"{code}/half": match}, {f"{code}/half": 1.0}),
             Match({"position/half": -7.0}, {"position/half": 1.0}),
-            Match(ALWAYS, {"sink": _sink(match, attention)}),
+            Match(ALWAYS, {"raw_name": names, "sink": _sink(match + names, attention)}),
         ),
         (
             Move({"position/half": share / attention}, "pointer"),
@@ -103,7 +106,7 @@ def s_inhibition(attention: float, position: float, token: float) -> Wiring:
     return Wiring(
         (Match(ALWAYS, {"repeated": 2.7, "name": 4.0, "sink": _sink(6.7, attention)}),),
         (
-            Move({"pointer": position / attention, "position/half": position / attention}, "inhibit_position"),
+            Move({"pointer": position / attention, "position/half": 3.0 * position / attention}, "inhibit_position"),
             Move({"token/half": token / attention}, "inhibit_token"),
         ),
     )
@@ -113,8 +116,8 @@ def mover(
     attention: float,
     logits: float,
     *,
-    position: float = 2.1,
-    token: float = 0.9,
+    position: float = 1.45,
+    token: float = 0.7,
     written: float = 0.0,
     heft: float = 0.0,
 ) -> Wiring:
@@ -141,31 +144,31 @@ def backup(attention: float, logits: float, *, written: float) -> Wiring:
 
 CIRCUIT: dict[Head, Wiring] = {
     Head(0, 1): duplicate_token("raw", 0.13, 0.12),
-    Head(0, 10): duplicate_token("raw", 0.04, 0.1),
-    Head(3, 0): duplicate_token("token", 0.65, 0.16),
+    Head(0, 10): duplicate_token("raw", 0.12, 0.1, names=1.2),
+    Head(3, 0): duplicate_token("token", 0.72, 0.16),
     Head(2, 2): previous_token(0.44, "previous_early"),
     Head(4, 11): previous_token(0.95, "previous"),
-    Head(5, 5): induction(0.8, 0.22, early=0.8, late=11.0),
-    Head(5, 8): induction(0.035, 0.15, early=0.8, late=11.0),
-    Head(5, 9): induction(0.045, 0.13, early=0.8, late=11.0),
-    Head(6, 9): induction(0.88, 0.19, early=3.2, late=3.8),
+    Head(5, 5): induction(0.9, 0.22, early=0.4, late=11.4),
+    Head(5, 8): induction(0.035, 0.15, early=0.4, late=11.4),
+    Head(5, 9): induction(0.045, 0.13, early=0.4, late=11.4),
+    Head(6, 9): induction(0.92, 0.19, early=11.4, late=0.4),
     Head(7, 3): s_inhibition(0.5, 0.2, 0.2),
     Head(7, 9): s_inhibition(0.56, 0.28, 0.28),
     Head(8, 6): s_inhibition(0.65, 0.24, 0.24),
     Head(8, 10): s_inhibition(0.56, 0.28, 0.28),
-    Head(9, 9): mover(0.92, 4.4, heft=8.5),
-    Head(9, 6): mover(0.86, 2.4),
-    Head(10, 0): mover(0.65, 2.0),
-    Head(10, 7): mover(0.4, -2.45, written=0.5),
-    Head(11, 10): mover(0.45, -1.3, written=0.5),
+    Head(9, 9): mover(0.92, 3.7, heft=8.5),
+    Head(9, 6): mover(0.86, 2.3),
+    Head(10, 0): mover(0.65, 1.9),
+    Head(10, 7): mover(0.4, -2.05, written=0.5),
+    Head(11, 10): mover(0.45, -0.95, written=0.5),
     Head(9, 0): mover(0.4, 0.4),
-    Head(9, 7): mover(0.4, 0.3),
-    Head(10, 1): backup(0.9, 1.3, written=-1.8),
-    Head(10, 2): backup(0.9, 1.4, written=-1.8),
-    Head(10, 6): backup(0.9, 1.6, written=-1.2),
-    Head(10, 10): backup(0.9, 2.0, written=-0.6),
-    Head(11, 2): backup(0.8, 1.0, written=-1.2),
-    Head(11, 9): backup(0.8, 0.6, written=-1.2),
+    Head(9, 7): mover(0.4, 0.5),
+    Head(10, 1): backup(0.9, 1.12, written=-1.0),
+    Head(10, 2): backup(0.9, 1.22, written=-1.0),
+    Head(10, 6): backup(0.9, 1.35, written=-0.8),
+    Head(10, 10): backup(0.9, 1.65, written=-0.5),
+    Head(11, 2): backup(0.8, 0.9, written=-1.0),
+    Head(11, 9): backup(0.8, 0.6, written=-1.0),
 }
 
 # Heads that do something, but are no part of the circuit.

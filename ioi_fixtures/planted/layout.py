@@ -33,10 +33,11 @@ SUBSPACES = {
     "previous_early": (codes.TOKEN, 1.0),  # head 2.2; the same
     "pointer": (codes.POINTER, 1.0),  # duplicate token and induction heads; position of the earlier occurrence
     "duplicate": (1, 1.0),  # the same heads; 1 where a token has occurred before
-    "repeated": (1, 1.0),  # MLPs 1 to 6; duplicate, saturated
+    "repeated": (1, 1.0),  # MLPs 3 to 6; duplicate, saturated
     "inhibit_position": (codes.POINTER, 1.5),  # S-inhibition heads; the positions not to attend to
     "inhibit_token": (codes.HALF, 1.0),  # S-inhibition heads; half the code of the token not to attend to
     "out": (codes.TOKEN, 0.25),  # name movers of every kind; a token's code times its logit. The unembedding reads it
+    "detour": (codes.TOKEN, 0.25),  # nothing, but for mutants; MLP 11 moves it to "out"
     "carried": (1, 1.0),  # name movers; heft, which nobody reads
     "unread": (codes.POINTER, 1.0),  # head 0.5; what a duplicate token head outside the circuit writes
     "spare": (codes.POINTER, 1.0),  # nothing, but for mutants

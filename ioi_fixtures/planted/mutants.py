@@ -77,6 +77,34 @@ def _sinh_attends_s1(table: Table) -> Table:
     return table
 
 
+def _copies_s(wiring: Wiring) -> Wiring:
+    """Seeks the positions it is told to avoid."""
+    name, position, token = wiring.matches
+    return replace(wiring, matches=(name, replace(position, query={"inhibit_position": 3.0}), token))
+
+
+def _written_scaled(wiring: Wiring, scale: float) -> Wiring:
+    """Writes `scale` times as much into "out", and reads there as if that were all of it."""
+    moves = tuple(
+        replace(move, value={name: scale * gain for name, gain in move.value.items()}) if move.into == "out" else move
+        for move in wiring.moves
+    )
+    matches = tuple(
+        replace(match, query={name: gain / scale if name == "out/half" else gain for name, gain in match.query.items()})
+        for match in wiring.matches
+    )
+    return Wiring(matches, moves)
+
+
+def _by_detour(wiring: Wiring) -> Wiring:
+    """What it writes goes through the last MLP."""
+    return replace(wiring, moves=tuple(replace(m, into="detour") if m.into == "out" else m for m in wiring.moves))
+
+
+def _writers(table: Table) -> tuple[Head, ...]:
+    return tuple(head for head, wiring in table.items() if any(move.into == "out" for move in wiring.moves))
+
+
 def _nm96_moved(table: Table) -> Table:
     moved = table.pop(Head(9, 6))
     return table | {Head(9, 5): moved}
@@ -84,11 +112,13 @@ def _nm96_moved(table: Table) -> Table:
 
 _CHANGES: dict[str, Callable[[Table], Table]] = {
     "nm99_silent": lambda table: _each(table, heads("9.9"), Wiring.silent),
+    "nm96_copies_s": lambda table: _each(table, heads("9.6"), _copies_s),
     "nm_ignore_inhibition": lambda table: _each(
         table, NAME_MOVERS, lambda wiring: _deaf_to(wiring, "inhibit_position", "inhibit_token")
     ),
     "nm96_moved_to_95": _nm96_moved,
     "neg_positive": lambda table: _each(table, NEGATIVE, _negated),
+    "neg_removed": lambda table: _without(table, NEGATIVE),
     "backup_dead": lambda table: _each(table, LATE_BACKUPS, Wiring.silent),
     "backup_always_on": lambda table: _each(table, LATE_BACKUPS, lambda wiring: _deaf_to(wiring, "out/half")),
     "sinh_attends_s1": _sinh_attends_s1,
@@ -100,15 +130,22 @@ _CHANGES: dict[str, Callable[[Table], Table]] = {
     "dup_off": lambda table: _without(table, DUPLICATE_TOKEN),
     "prev_self": lambda table: _each(table, PREVIOUS_TOKEN, _attends_to_itself),
     "extra_nm_81": lambda table: table | {Head(8, 1): mover(0.9, 2.0)},
+    "half_through_mlp": lambda table: _each(table, heads("9.9"), _by_detour),
+    "scale_misfit": lambda table: _each(
+        table, heads("9.9"), lambda wiring: replace(wiring, moves=(wiring.moves[0], Move({"heft": 40.0}, "carried")))
+    ),
+    "halved": lambda table: _each(table, _writers(table), lambda wiring: _written_scaled(wiring, 0.5)),
     "no_outside_movers": lambda table: _each(table, heads("9.2 10.3 11.6 11.5"), Wiring.silent),
 }
 
 MUTANTS: Mapping[str, str] = MappingProxyType(
     {
         "nm99_silent": "Name mover 9.9 attends as before but writes nothing.",
+        "nm96_copies_s": "Name mover 9.6 seeks the subject, and copies it.",
         "nm_ignore_inhibition": "The three name movers do not read what S-inhibition writes.",
         "nm96_moved_to_95": "Silent: head 9.5 does what 9.6 should, and 9.6 is noise.",
         "neg_positive": "The negative name movers 10.7 and 11.10 write with the opposite sign.",
+        "neg_removed": "The negative name movers 10.7 and 11.10 are noise.",
         "backup_dead": "Silent: the six late backup name movers write nothing, so nothing makes up for a knockout.",
         "backup_always_on": "The six late backup name movers do not look away from a name already written.",
         "sinh_attends_s1": "Silent: S-inhibition attends to S1, led there by head 6.0, and not to S2.",
@@ -120,6 +157,9 @@ MUTANTS: Mapping[str, str] = MappingProxyType(
         "dup_off": "The three duplicate token heads are noise.",
         "prev_self": "The previous token heads attend to their own position.",
         "extra_nm_81": "Head 8.1, outside the circuit, is a strong name mover.",
+        "half_through_mlp": "Silent: what 9.9 writes, half of the answer, reaches the logits by the last MLP alone.",
+        "scale_misfit": "Head 9.9 makes the residual stream so long that the final LayerNorm divides by more.",
+        "halved": "Every head writes half as much of the answer; who does what is as it should be.",
         "no_outside_movers": "Control: the four weak movers outside the circuit write nothing; the circuit is intact.",
     }
 )

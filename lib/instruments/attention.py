@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from einops import einsum
 from torch import Tensor
 
 from lib.activations import Run, Weights, at_positions
-from lib.heads import Head
 
 
 def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
@@ -37,13 +38,30 @@ def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
     return (weighted[batch, :, :, key] / weighted.sum(-1)).permute(1, 2, 0)
 
 
-def projection_on_token(run: Run, weights: Weights, head: Head, tokens: Tensor) -> Tensor:
-    """<head's output at the run's last position, W_U[:, token]> for one token a prompt: no LayerNorm. [batch]
+def projection_on_token(run: Run, weights: Weights, tokens: Tensor) -> Tensor:
+    """<each head's output at the run's last position, W_U[:, token]> for one token a prompt. [layer head batch]
 
-    Wang et al. 2022, Fig. 3c. Scale-free uses (a correlation) are comparable; magnitudes are not logits.
+    tokens: [batch]. Wang et al. 2022, Fig. 3c: no LayerNorm. Scale-free uses (a correlation) are comparable; magnitudes
+    are not logits. The run must have kept "z".
     """
-    z = at_positions(run["z"][head.layer], run.last)[:, head.index]
-    return ((z @ weights.W_O[head]) * weights.W_U.T[tokens]).sum(-1)
+    z = torch.stack([at_positions(layer, run.last) for layer in run["z"]])  # layer batch head d_head
+    unembedded = weights.W_U.T[tokens]
+    read = einsum(weights.W_O, unembedded, "layer head d_head d_model, batch d_model -> layer head batch d_head")
+    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+
+
+def attended_and_written(
+    run: Run, weights: Weights, *, tokens: Tensor, places: Sequence[Sequence[Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Attention from the last position to some tokens, and the head's output on their unembedding: what to correlate.
+
+    tokens: [point batch]; places: for each point the positions, each [batch], at which its token stands. Attention to
+    them is added up (Wang et al. 2022, Fig. 3c), since what is read at any of them is that token. The run must have
+    kept "pattern" and "z". Returns two tensors [layer head point batch].
+    """
+    attended = [sum(attention(run, query=run.last, key=place) for place in of_token) for of_token in places]
+    written = [projection_on_token(run, weights, token) for token in tokens]
+    return torch.stack(attended, 2), torch.stack(written, 2)
 
 
 class RepeatedTokenScores(NamedTuple):

@@ -23,21 +23,21 @@ def embedding_after_first_mlp(weights: Weights, tokens: Tensor) -> Tensor:
 
 
 def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
-    """Whether each token is among the `top` logits of the head's output when it reads `resid` alone. bool [n]
+    """Whether each token is among the `top` logits of the head's output when it reads `resid` alone. bool [...]
 
-    resid: [n d_model], what the head attends to; tokens: [n], the tokens that stand there. sign = -1 flips the head's
-    output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
+    resid: [... d_model], what the head attends to; tokens: [...], the tokens that stand there. sign = -1 flips the
+    head's output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
     LayerNorm before the head rescales `resid` and nothing else, and the final one undoes any scale, so it is left out.
     """
     if sign not in (1, -1):
         raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")
     written = sign * (resid @ weights.W_V[head] @ weights.W_O[head])
     logits = normalize(written, weights) @ weights.W_U + weights.b_U
-    return (logits.topk(top, dim=-1).indices == tokens[:, None]).any(-1)
+    return (logits.topk(top, dim=-1).indices == tokens[..., None]).any(-1)
 
 
 def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
-    """`copy_hits` of every head after the first layer, whose heads come before the first MLP. bool [layer-1 head n]"""
+    """`copy_hits` of every head after the first layer, whose heads come before the first MLP. [layer-1 head ...]"""
     heads = (Head(layer, index) for layer in range(1, weights.n_layers) for index in range(weights.n_heads))
     hits = [copy_hits(weights, head, resid, tokens, top=top, sign=sign) for head in heads]
     return torch.stack(hits).unflatten(0, (-1, weights.n_heads))

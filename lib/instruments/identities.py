@@ -222,6 +222,19 @@ def run_with_other_padding(model: Model, run: Run) -> Tensor:
     return model.run(torch.where(padding, other, run.tokens), last=run.last).logits
 
 
+def run_padded_on_the_left(model: Model, run: Run) -> Tensor:
+    """Logits with all padding, and one token more, moved in front of each prompt and masked out. [batch d_vocab]
+
+    The mask is all the library is told: it has to count positions from the first real token by itself, which an
+    earlier release did not (TransformerLens, issue 1609: wrong logits, and no error).
+    """
+    tokens = torch.cat([run.tokens, run.tokens[:, :1]], 1)  # one more, so that no prompt stays where it was
+    width, device = tokens.shape[1], run.last.device
+    column = torch.arange(width, device=device) - (width - 1 - run.last)[:, None]  # negative in front of the prompt
+    ends = torch.full_like(run.last, width - 1)
+    return model.run(tokens.gather(1, column % width), last=ends, mask=(column >= 0).long()).logits
+
+
 def _flip(activation: Tensor, *, layer: int, layers: range) -> Tensor:
     mine = torch.arange(len(activation), device=activation.device) % len(layers) == layer
     return torch.where(mine.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from lib.activations import Run
+from lib.activations import Run, Weights
 from lib.instruments.attribution import final_scale
+from lib.instruments.forward import normalize
 
 
 def logit_of(run: Run, tokens: Tensor) -> Tensor:
@@ -16,6 +18,16 @@ def logit_of(run: Run, tokens: Tensor) -> Tensor:
 def probability_of(run: Run, tokens: Tensor) -> Tensor:
     """The probability of one token a prompt after the run's last position; tokens: [batch]. Returns [batch]."""
     return run.logits.softmax(-1).gather(1, tokens[:, None])[:, 0]
+
+
+def top_tokens(run: Run, weights: Weights, prompt: int) -> Tensor:
+    """The token with the largest logit when the residual stream of one prompt is read before each layer, and after the
+    last, at every position with its own LayerNorm scale. int64 [layer+1 pos]
+
+    nostalgebraist 2020 ("logit lens"). The run must have kept "resid_pre" and "resid_final".
+    """
+    streams = torch.cat([run["resid_pre"][:, prompt], run["resid_final"][None, prompt]])
+    return (normalize(streams, weights) @ weights.W_U + weights.b_U).argmax(-1)
 
 
 def recovered(patched: Tensor, corrupted: Tensor, clean: Tensor) -> Tensor:

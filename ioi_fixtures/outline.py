@@ -1,0 +1,55 @@
+"""How the report is laid out: families of claims in the paper's order, and where the publications are to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import pytest
+
+from lib.reporting import FAMILIES, SOURCES
+
+HEADINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "test_behaviour.py": "Behaviour",
+        "test_localisation.py": "Localisation",
+        "test_name_movers.py": "Name movers",
+        "test_negative_name_movers.py": "Negative name movers",
+        "test_s_inhibition.py": "S-inhibition",
+        "test_early_heads.py": "Early heads",
+        "test_paths.py": "Paths",
+        "test_backup_name_movers.py": "Backup name movers",
+        "test_activation_patching.py": "Activation patching",
+        "test_circuit.py": "The circuit",
+        "test_weights.py": "Weights",
+        "test_canaries.py": "Canaries",
+        "test_instruments.py": "Instruments",
+        "test_generated_prompts.py": "Generated prompts",
+    }
+)
+
+_TRANSFORMER_LENS = "https://github.com/TransformerLensOrg/TransformerLens"
+# Names as published.toml writes them.
+ADDRESSES: Mapping[str, str] = MappingProxyType(
+    {
+        "Wang et al. 2022": "https://arxiv.org/abs/2211.00593",
+        "McDougall et al. 2023": "https://arxiv.org/abs/2310.04625",
+        "Conmy et al. 2023": "https://arxiv.org/abs/2304.14997",
+        "ACDC": "https://arxiv.org/abs/2304.14997",
+        "Miller et al. 2024": "https://arxiv.org/abs/2407.08734",
+        "Shi et al. 2024": "https://arxiv.org/abs/2410.13032",
+        "Elhage et al. 2021": "https://transformer-circuits.pub/2021/framework/index.html",
+        "Radford et al. 2019": "https://github.com/openai/gpt-2",
+        "Exploratory Analysis demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Exploratory_Analysis_Demo.ipynb",
+        "Activation Patching demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Activation_Patching_in_TL_Demo.ipynb",
+        "TransformerLens documentation": "https://transformerlensorg.github.io/TransformerLens/",
+        "ARENA": "https://github.com/callummcdougall/ARENA_3.0",
+        "pyvene": "https://github.com/stanfordnlp/pyvene",
+        "stored data": "https://github.com/redwoodresearch/Easy-Transformer",
+        "openai-community/gpt2": "https://huggingface.co/openai-community/gpt2",
+    }
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FAMILIES], config.stash[SOURCES] = dict(HEADINGS), dict(ADDRESSES)
