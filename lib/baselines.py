@@ -59,26 +59,24 @@ def read_session(path: Path) -> Session:
     remedy = "write it anew with --claims-update-baseline, or name another file"
     try:
         text = path.read_text(encoding="utf-8")
-        kept = Session.model_validate_json(text)
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise BaselineError(f"{path} cannot be read ({error}): {remedy}") from error
+    version = _version(text)
+    if version > SCHEMA_VERSION:
+        raise BaselineError(
+            f"{path} has schema {version}, written by a newer version of this suite than this one, which reads up to "
+            f"{SCHEMA_VERSION}: update the suite, or name another file"
+        )
+    if 0 < version < SCHEMA_VERSION:
+        raise BaselineError(f"{path} has schema {version}, and this suite reads {SCHEMA_VERSION}: {remedy}")
+    try:
+        return Session.model_validate_json(text)
     except ValidationError as error:
-        version = _version(text)
-        if version > SCHEMA_VERSION:
-            raise BaselineError(_newer(path, version)) from error
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise BaselineError(f"{path} is not a claims.json of this suite ({where}: {first['msg']}): {remedy}") from error
-    if kept.schema_version > SCHEMA_VERSION:
-        raise BaselineError(_newer(path, kept.schema_version))
-    if kept.schema_version < SCHEMA_VERSION:
-        raise BaselineError(
-            f"{path} has schema {kept.schema_version}, before values were kept prompt by prompt (this suite writes "
-            f"{SCHEMA_VERSION}): {remedy}"
-        )
-    return kept
 
 
 def as_baseline(session: Session) -> Session:
@@ -252,10 +250,3 @@ def _version(text: str) -> int:
         return int(json.loads(text)["schema_version"])
     except (ValueError, KeyError, TypeError):
         return 0
-
-
-def _newer(path: Path, version: int) -> str:
-    return (
-        f"{path} has schema {version}, written by a newer version of this suite than this one, which reads up to "
-        f"{SCHEMA_VERSION}: update the suite, or name another file"
-    )

@@ -1,7 +1,12 @@
 """Slow fixtures are told of at a terminal, erased afterwards, and never written into a pipe."""
 
 import io
+import os
+import pty
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +62,38 @@ def test_nothing_is_said_in_a_pipe(pytester):
         "    assert not pytestconfig.pluginmanager.has_plugin('claims-progress')\n"
     )
     pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_it_is_said_at_a_terminal_and_not_captured(pytester):
+    pytester.makeconftest('pytest_plugins = ["lib.pytest_plugin"]\n')
+    pytester.makepyfile(
+        """
+        import time, pytest
+        from lib import progress
+        progress.PATIENCE = progress.EVERY = 0.01
+
+        @pytest.fixture(scope="module")
+        def slow_sum():
+            time.sleep(0.3)
+
+        def test_it(slow_sum, capfd):
+            print("done")
+            assert capfd.readouterr().out == "done\\n"
+        """
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "TERM": "xterm", "CI": ""}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    with subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        said = b"".join(iter(lambda: read(ours), b"")).decode()
+    assert process.returncode == 0, said
+    assert " computing slow sum, 0 s" in said
+
+
+def read(terminal):
+    """What was written to a terminal; nothing once its other end is closed, which Linux tells as an error."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
