@@ -19,7 +19,8 @@ from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generat
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
 from lib.activations import Run
-from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
+from lib.attention_weights import AttentionWeights, read_attention_weights
+from lib.checkpoint import missing_tensors
 from lib.instruments.ablation import means_by_group
 from lib.instruments.composition import composition, eigenvalue_scores
 from lib.measurements import Subject as SubjectRecord
@@ -43,7 +44,13 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
     """The subject, loaded."""
     option = request.config.option
-    return load(subject.directory(), name=subject.name, device=option.claims_device, dtype=option.claims_dtype)
+    return load(
+        subject.directory(),
+        name=subject.name,
+        device=option.claims_device,
+        dtype=option.claims_dtype,
+        backend=option.claims_backend,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +102,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         shape=repr(weights).strip("<>").removeprefix("Weights: "),
         device=str(weights.W_Q.device),
         dtype=str(weights.W_Q.dtype).removeprefix("torch."),
+        backend=option.claims_backend,
         prompts=prompts,
         seed=option.claims_seed,
         prepend_bos=PREPEND_BOS,
@@ -185,9 +193,18 @@ def name_tokens(model: Model) -> Tensor:
 
 
 def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
-    """The prompts as the model's tokens, on its device. Fails the claim, by name, for words that are not one token."""
+    """The prompts as the model's tokens, on its device. What the model cannot read ends the session, by name: words
+    that are not one token, and prompts longer than it has positions."""
     try:
         check_words(model.tokenizer)
-        return encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
+        batch = encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
     except ValueError as error:
-        pytest.fail(f"{model.name} cannot read the prompts: {error}", pytrace=False)
+        pytest.exit(f"{model.name} cannot read the prompts: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+    longest, positions = batch.tokens.shape[1], len(model.weights.W_pos)
+    if longest > positions:
+        pytest.exit(
+            f"{model.name} cannot read the prompts: the longest has {longest} tokens, and the model {positions} "
+            "positions; use shorter prompts, or another model",
+            returncode=pytest.ExitCode.USAGE_ERROR,
+        )
+    return batch
