@@ -54,6 +54,12 @@ def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
 
 
 @pytest.fixture(scope="session")
+def witness(subject: Subject, model: Model) -> Model:
+    """The subject read and run without any hooking library, in float64."""
+    return load(subject.directory(), name="witness", device=str(model.device), dtype="float64", backend="plain")
+
+
+@pytest.fixture(scope="session")
 def untouched(model: Model) -> tuple[str, tuple[int, int]]:
     """The model's fingerprint and traces when it was loaded."""
     return model.fingerprint(), model.traces()

@@ -62,7 +62,7 @@ class HookedBackend:
         hooks = [_Hook(self._name(edit.site, edit.layer), partial(_change, edit)) for edit in edits]
         for site in keep:
             hooks += [
-                _Hook(self._name(site, layer), partial(_keep, kept, site, layer, self.weights.n_layers))
+                _Hook(self._name(site, layer), partial(_keep, kept, site, layer, self.weights))
                 for layer in layers_of(site, self.weights)
             ]
         # Every token is attended to as an ordinary one: padding stands after the last token, where causality keeps it
@@ -112,12 +112,13 @@ def _change(edit: Edit, activation: Tensor) -> Tensor:
     return edit.change(activation.clone())
 
 
-def _keep(kept: dict[str, Tensor], site: str, layer: int, n_layers: int, activation: Tensor) -> None:
+def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, activation: Tensor) -> None:
+    activation = activation.to(weights.W_Q.dtype)  # the library computes LayerNorm's scale in float32 at least
     if not is_layered(site):
         kept[site] = activation.clone()
         return
     if site not in kept:
-        kept[site] = activation.new_empty((n_layers, *activation.shape))
+        kept[site] = activation.new_empty((weights.n_layers, *activation.shape))
     kept[site][layer] = activation
 
 
