@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: claims test lint bench docs mutants
+.PHONY: claims test lint bench docs mutants upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -23,6 +23,11 @@ docs: .venv/installed
 
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
+
+# docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
+upgrade-report: .venv/installed
+	$(BIN)/nox -s upgrades
+	$(BIN)/python -m benchmarks.upgrades
 
 lint: .venv/installed
 	$(BIN)/ruff check .
