@@ -20,6 +20,7 @@ docs: .venv/installed
 	mkdir -p reports/baselines
 	cp reports/claims.json reports/baselines/planted.json
 	$(BIN)/python -m docs.claims_table
+	$(BIN)/python -m docs.incidents_table
 
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants

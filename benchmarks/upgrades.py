@@ -33,6 +33,7 @@ def page(runs: Mapping[str, Session]) -> str:
     gaps = {name: _gaps(figures[base], figures[name]) for name in others}
     apart = {key for name in others for key, gap in gaps[name].items() if gap > AGREES}
     missing = {name: figures[base].keys() ^ figures[name].keys() for name in others}
+    apart |= figures[base].keys() & set().union(*missing.values())
     lines = [
         "# The same claims under every version of TransformerLens",
         "",

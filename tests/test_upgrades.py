@@ -24,7 +24,8 @@ def moved(session, by, test=None):
 
 @pytest.fixture
 def session():
-    return example_session()
+    example = example_session()
+    return example.model_copy(update={"versions": {**example.versions, "torch": "2.13.0", "transformers": "5.23.0"}})
 
 
 def test_runs_that_agree_are_said_to_agree(session):
