@@ -7,6 +7,7 @@ that no test has shown.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -61,7 +62,7 @@ def table(incidents: tuple[Incident, ...]) -> str:
     others = [incident for incident in incidents if incident.not_recreated]
     return HEAD + "\n".join(
         [
-            f"## Recreated ({len({one.id.split()[0] for one in recreated})} of {len({one.id.split()[0] for one in incidents})})\n",
+            f"## Recreated ({_count(recreated)} of {_count(incidents)})\n",
             *_lines(
                 ("", "incident", "reference", "recreated here", "caught by"),
                 [
@@ -77,6 +78,11 @@ def table(incidents: tuple[Incident, ...]) -> str:
             "",
         ]
     )
+
+
+def _count(incidents: Sequence[Incident]) -> int:
+    """How many incidents; one that was two things, "27" and "27 (TL#385)", counts once."""
+    return len({one.id.split()[0] for one in incidents})
 
 
 def _lines(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

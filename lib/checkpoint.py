@@ -119,8 +119,11 @@ def _hub_snapshot(name: str) -> Path:
 
 
 def read_config(directory: Path) -> dict:
-    """The model's config.json."""
-    return json.loads((directory / "config.json").read_text())
+    """The model's config.json. Raises CannotLoad where that is no JSON."""
+    try:
+        return json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CannotLoad(f"{directory / 'config.json'} cannot be read ({error}): fetch or save it again") from error
 
 
 def missing_tensors(directory: Path) -> list[str]:

@@ -105,12 +105,13 @@ def load(
 
 def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a model's directory. Raises CannotLoad where it is another model's, or there is none."""
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        # transformers would make one up from config.json, without a single token
+        raise CannotLoad(f"{directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): save one there")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
     except (OSError, ValueError) as error:
-        raise CannotLoad(
-            f"{directory} has no tokenizer that can be read ({type(error).__name__}): save one there"
-        ) from error
+        raise CannotLoad(f"the tokenizer in {directory} cannot be read ({error}): save it there again") from error
     d_vocab = read_config(directory)["vocab_size"]
     if len(tokenizer) > d_vocab:
         raise CannotLoad(

@@ -37,8 +37,10 @@ def test_a_figure_that_moved_is_named_with_the_version_in_which_it_did(session):
     [test, *_] = [figure.test for claim in session.claims for figure in claim.measurements]
     text = page(dict.fromkeys(RUNS, session) | {RUNS[2]: moved(session, 0.25, test)})
     apart = text.partition("## Where they do not agree")[2].partition("## Every figure")[0]
-    [row] = [line for line in apart.splitlines() if "2.5e-01" in line]
-    assert [cell.strip() for cell in row.split("|")][4:8] == ["0.0e+00", "2.5e-01", "0.0e+00", "0.0e+00"]
+    rows = [[cell.strip() for cell in line.split("|")] for line in apart.splitlines() if "e-01" in line]
+    assert rows
+    for row in rows:
+        assert row[4:8] == ["0.0e+00", "2.5e-01", "0.0e+00", "0.0e+00"]
 
 
 def test_a_figure_that_is_not_measured_any_more_is_no_agreement(session):
