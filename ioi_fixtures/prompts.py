@@ -207,8 +207,8 @@ def check_words(
 ) -> dict[str, int]:
     """The token id of each word with its leading space.
 
-    Raises ValueError, naming the first offenders, where that is not one known token: a word of two tokens would shift every
-    position after it without a sound.
+    Raises ValueError, naming the first offenders, where that is not one known token: a word of two tokens would shift
+    every position after it without a sound.
     """
     words = sorted(set(words))
     pieces = dict(zip(words, _tokenize(tokenizer, [" " + word for word in words]), strict=True))

@@ -110,7 +110,7 @@ def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         raise CannotLoad(f"{directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): save one there")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizers raises nothing more specific where its file is damaged
         raise CannotLoad(f"the tokenizer in {directory} cannot be read ({error}): save it there again") from error
     d_vocab = read_config(directory)["vocab_size"]
     if len(tokenizer) > d_vocab:
