@@ -76,8 +76,12 @@ def _summary(name: str, session: Session, figures: Figures, gaps: Figures) -> tu
         f"{held} of {len(session.claims)}",
         str(len(figures)),
         str(sum(gap > AGREES for gap in gaps.values())) if gaps else "",
-        f"{gaps[largest]:.1e}, {_claim(largest[0])}" if largest else "",
+        _largest(largest[0], gaps[largest]) if largest else "",
     )
+
+
+def _largest(test: str, gap: float) -> str:
+    return f"{gap:.1e}, {_claim(test)}" if gap else "none: the same bit for bit"
 
 
 def _rows(keys: set | Mapping, figures: Mapping[str, Figures], base: str, gaps: Mapping[str, Figures]) -> list[str]:
