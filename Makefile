@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 
-.PHONY: claims test lint bench docs mutants
+.PHONY: claims test lint bench docs mutants upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -21,9 +21,15 @@ docs: .venv/installed
 	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu --claims-baseline $(BASELINE) --claims-update-baseline
 	$(BIN)/python -m docs.claims_table
 	$(BIN)/python -m docs.claims_schema
+	$(BIN)/python -m docs.incidents_table
 
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
+
+# docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
+upgrade-report: .venv/installed
+	$(BIN)/nox -s upgrades
+	$(BIN)/python -m benchmarks.upgrades
 
 lint: .venv/installed
 	$(BIN)/ruff check .

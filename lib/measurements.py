@@ -72,6 +72,7 @@ class Subject(Record):
     shape: str
     device: str
     dtype: str
+    backend: str = ""  # what ran it; empty in files older than the choice
     prompts: int
     seed: int
     prepend_bos: bool

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.backends import BACKENDS, default_backend
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
 from lib.model import DTYPES
@@ -42,6 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="float32",
         choices=list(DTYPES),
         help="Number type of weights and activations (default float32, without TF32).",
+    )
+    group.addoption(
+        "--claims-backend",
+        default=default_backend(),
+        choices=list(BACKENDS),
+        help="What runs the model: TransformerLens' bridge or hooked (HookedTransformer), or plain (no such library). "
+        "Default: bridge, or hooked where the installed version has no bridge.",
     )
     group.addoption(
         "--claims-prompts", type=_at_least(24), default=100, metavar="N", help="Prompts per data set (default 100)."
@@ -97,7 +105,8 @@ def pytest_report_header(config: pytest.Config) -> str:
     option = config.option
     models = ", ".join(option.claims_model or ["the default ones"])
     return (
-        f"claims: models {models}; device {option.claims_device}, {option.claims_dtype}; "
+        f"claims: models {models}; device {option.claims_device}, {option.claims_dtype}, "
+        f"backend {option.claims_backend}; "
         f"{option.claims_prompt_file or f'{option.claims_prompts} prompts'}, seed {option.claims_seed}"
     )
 
