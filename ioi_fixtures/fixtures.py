@@ -5,7 +5,7 @@ Prompts carry no start token: the published figures were measured without one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -191,3 +191,9 @@ def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
         return encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
     except ValueError as error:
         pytest.fail(f"{model.name} cannot read the prompts: {error}", pytrace=False)
+
+
+def run_on(model: Model, prompts: tuple[Prompt, ...], *, keep: Sequence[str] = ()) -> tuple[Batch, Run]:
+    """The prompts as the model's tokens, and the model on them: for prompts that a claim draws itself."""
+    batch = encode_for(model, prompts)
+    return batch, model.run(batch.tokens, last=batch.positions["END"], keep=keep)

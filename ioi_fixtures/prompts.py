@@ -30,7 +30,7 @@ ROLES = ("IO", "S1", "S2")
 PLACEHOLDER = re.compile(r" \{(A|B|S|PLACE|OBJECT)\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompt:
     """One prompt: a pattern and the words that fill it.
 
@@ -70,6 +70,9 @@ class Prompt:
                 )
         if self.answers[0] == self.answers[1]:
             raise ValueError(f"both answers are {self.answers[0]!r}; a prompt is scored right against wrong")
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.text!r})"  # what a failing property prints: a sentence, on one line
 
     @property
     def text(self) -> str:

@@ -113,6 +113,8 @@ def detail(claim: Claim) -> str:
             "published": f"{published.says} ({published.source}); measured there as: {published.how}",
             "reference": published.id,
         }
+        if figure.example:
+            rows = {"found in": figure.example, **rows}
         items = "".join(f"<dt>{_text(key)}</dt><dd>{_text(value)}</dd>" for key, value in rows.items())
         parts.append(f"<h4>{_verdict(figure)} {_text(figure.label)}</h4><dl>{items}</dl>")
     return f'<div class="claim-detail">{"".join(parts)}</div>' if parts else ""

@@ -46,6 +46,13 @@ class Measurement(Record):
     published: Published
     verdict: Verdict
     explanation: str
+    example: str = ""  # text of the example behind an extreme value; empty for a figure of all examples
+
+    @property
+    def room(self) -> float:
+        """How far inside the accepted band the interval stays; negative where an end of it lies outside."""
+        band = self.published.accept
+        return min(self.low - band.low, band.high - self.high)
 
 
 class HeadMap(Record):
@@ -98,7 +105,9 @@ class Session(Record):
     head_maps: list[HeadMap]
 
 
-def measurement(test: str, subject: str, label: str, estimate: Estimate, reference: Reference) -> Measurement:
+def measurement(
+    test: str, subject: str, label: str, estimate: Estimate, reference: Reference, *, example: str = ""
+) -> Measurement:
     """The record of an estimate judged against a reference."""
     return Measurement(
         test=test,
@@ -112,4 +121,5 @@ def measurement(test: str, subject: str, label: str, estimate: Estimate, referen
         published=Published(**reference.model_dump()),
         verdict=reference.accept.judge(estimate),
         explanation=reference.explain(estimate),
+        example=example,
     )

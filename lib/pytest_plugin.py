@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from lib.html_plugin import HtmlReport
 from lib.model import DTYPES
@@ -19,6 +20,7 @@ from lib.reporting import Reporting
 from lib.statistics import Estimate
 
 CLAIMS_FOLDER = "claims"
+EXAMPLES = 5  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 
 
@@ -80,11 +82,36 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.claims_report and not option.htmlpath:
         option.htmlpath = str(option.claims_report / "claims.html")
     option.self_contained_html = True  # one file that can be sent to somebody
+    _draw_few_examples(config)
     config.stash[RECORDER] = Recorder()
     reporting = Reporting(config, config.stash[RECORDER])
     config.pluginmanager.register(reporting, "claims-reporting")
     if option.htmlpath and not hasattr(config, "workerinput"):
         config.pluginmanager.register(HtmlReport(reporting), "claims-html")
+
+
+def _draw_few_examples(config: pytest.Config) -> None:
+    """Register how Hypothesis draws here: "claims", used unless --hypothesis-profile says otherwise, and "thorough".
+
+    The same examples in every run, or --hypothesis-seed would be needed to see a failure again; and few, each shown
+    one fault at a time and never varied to explain it, since an example costs a forward pass.
+    """
+    seeded = config.getoption("--hypothesis-seed", None) is not None
+    phases = [phase for phase in Phase if phase is not Phase.explain]
+    # The parent is named: without it, a CI machine's own default would leak in.
+    settings.register_profile(
+        "claims",
+        parent=settings.get_profile("default"),
+        derandomize=not seeded,
+        deadline=None,
+        max_examples=EXAMPLES,
+        phases=phases,
+        report_multiple_bugs=False,
+    )
+    thorough = {"derandomize": False, "max_examples": 20 * EXAMPLES}
+    settings.register_profile("thorough", parent=settings.get_profile("claims"), **thorough)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("claims")
 
 
 def _claims_are_asked_for(config: pytest.Config) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from torch import Tensor
 
-from lib.measurements import HeadMap, Subject, measurement
+from lib.measurements import HeadMap, Measurement, Subject, measurement
 from lib.references import Reference
 from lib.statistics import Estimate
 
@@ -18,14 +18,30 @@ PROPERTY = "claims:"  # user properties of ours are named claims:<record type>
 
 
 class Recorder:
-    """Records for the running test. Calling it records one estimate and returns it unchanged."""
+    """Records for the running test. Calling it records one estimate and returns it unchanged;
+    calling it again with the same label keeps one of the two."""
 
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
 
-    def __call__(self, label: str, estimate: Estimate, reference: Reference) -> Estimate:
-        self._add(measurement(self._running.nodeid, self._subject, label, estimate, reference))
+    def __call__(self, label: str, estimate: Estimate, reference: Reference, *, example: str = "") -> Estimate:
+        figure = measurement(self._running.nodeid, self._subject, label, estimate, reference, example=example)
+        self._keep_one(figure)
         return estimate
+
+    def _keep_one(self, figure: Measurement) -> None:
+        """A claim about drawn examples measures a figure once an example; the report shows one of them.
+
+        That is the one nearest to an end of its band, or, where the claim does not hold, the last that does not:
+        Hypothesis ends on the minimal failing example, which is the one it prints.
+        """
+        properties = self._running.user_properties
+        for place, (kind, value) in enumerate(properties):
+            if kind == PROPERTY + "Measurement" and value["label"] == figure.label:
+                if figure.verdict != "pass" or figure.room < Measurement.model_validate(value).room:
+                    properties[place] = (kind, figure.model_dump(mode="json"))
+                return
+        self._add(figure)
 
     def head_map(self, title: str, unit: str, values: Tensor) -> None:
         """A figure for the report: `values` is [layer head]."""
