@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -256,3 +256,9 @@ def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
             returncode=pytest.ExitCode.USAGE_ERROR,
         )
     return batch
+
+
+def run_on(model: Model, prompts: tuple[Prompt, ...], *, keep: Sequence[str] = ()) -> tuple[Batch, Run]:
+    """The prompts as the model's tokens, and the model on them: for prompts that a claim draws itself."""
+    batch = encode_for(model, prompts)
+    return batch, model.run(batch.tokens, last=batch.positions["END"], keep=keep)

@@ -31,7 +31,7 @@ NAMED = 8  # of the words a tokenizer cannot take, how many are named: all of th
 PLACEHOLDER = re.compile(r" \{(A|B|S|PLACE|OBJECT)\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompt:
     """One prompt: a pattern and the words that fill it.
 
@@ -71,6 +71,9 @@ class Prompt:
                 )
         if self.answers[0] == self.answers[1]:
             raise ValueError(f"both answers are {self.answers[0]!r}; a prompt is scored right against wrong")
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.text!r})"  # what a failing property prints: a sentence, on one line
 
     @property
     def text(self) -> str:

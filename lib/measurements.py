@@ -54,6 +54,12 @@ class Measurement(Record):
     worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
     per_prompt: list[float] = []  # one number a prompt, their mean is `value`; empty where nothing was sampled
 
+    @property
+    def room(self) -> float:
+        """How far inside the accepted band the interval stays; negative where an end of it lies outside."""
+        band = self.published.accept
+        return min(self.low - band.low, band.high - self.high)
+
 
 class Shown(Record):
     """A drawing that a claim shows."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from lib.backends import BACKENDS, default_backend
 from lib.completeness import claims_are_asked_for
@@ -21,6 +22,7 @@ from lib.reporting import Reporting
 from lib.statistics import Estimate
 
 pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress"]
+EXAMPLES = 5  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 
 
@@ -88,6 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
         option.claims_report = config.rootpath / "reports"
     if option.claims_report:
         _check_writable(option.claims_report)
+    _draw_few_examples(config)
     config.stash[RECORDER] = Recorder()
     config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
@@ -99,6 +102,30 @@ def _check_writable(folder: Path) -> None:
         raise pytest.UsageError(
             f"no report can be written to {folder} ({error.strerror}): name another folder with --claims-report"
         ) from error
+
+
+def _draw_few_examples(config: pytest.Config) -> None:
+    """Register how Hypothesis draws here: "claims", used unless --hypothesis-profile says otherwise, and "thorough".
+
+    The same examples in every run, or --hypothesis-seed would be needed to see a failure again; and few, each shown
+    one fault at a time and never varied to explain it, since an example costs a forward pass.
+    """
+    seeded = config.getoption("--hypothesis-seed", None) is not None
+    phases = [phase for phase in Phase if phase is not Phase.explain]
+    # The parent is named: without it, a CI machine's own default would leak in.
+    settings.register_profile(
+        "claims",
+        parent=settings.get_profile("default"),
+        derandomize=not seeded,
+        deadline=None,
+        max_examples=EXAMPLES,
+        phases=phases,
+        report_multiple_bugs=False,
+    )
+    thorough = {"derandomize": False, "max_examples": 20 * EXAMPLES}
+    settings.register_profile("thorough", parent=settings.get_profile("claims"), **thorough)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("claims")
 
 
 def pytest_report_header(config: pytest.Config) -> str:
