@@ -12,9 +12,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from lib.one_line import OneLine
+
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class Weights(OneLine):
     """Weights with LayerNorm folded in, writing weights and unembedding centred, and value biases folded into b_O."""
 
     W_E: Tensor  # d_vocab d_model
@@ -62,7 +64,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(OneLine):
     """One forward pass: tokens in, logits at one position a prompt, and the activations asked for.
 
     `run["z"]` is [layer batch pos head d_head]; `SITES` in model.py lists the names and shapes.

@@ -26,6 +26,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from lib.activations import Run, Weights, at_positions
+from lib.one_line import OneLine
 
 # Where an activation lives in the hooking library, and its shape. "{}" is the layer; sites without it exist once.
 SITES = {
@@ -58,7 +59,7 @@ class Edit(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
+class Model(OneLine):
     """A loaded model under test. Weights and activations are read-only by agreement, and a fixture checks it."""
 
     name: str
