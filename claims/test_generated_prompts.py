@@ -2,8 +2,9 @@
 sample is answered, and heads look where they do whoever the people are.
 
 A claim holds on every example drawn; its figure is that of the example nearest to failing. One that does not hold is
-shrunk to the simplest such example, printed as a sentence, or as the call that draws the sample. Prompts are drawn here
-also where --claims-prompt-file brings others.
+shrunk to the simplest such example, printed as a sentence, or as the call that draws the sample. Where
+--claims-prompt-file brings other prompts, they are renamed here; everything else is drawn all the same. Samples are as
+large whatever --claims-prompts says; `--hypothesis-profile thorough` draws more of them.
 """
 
 import pytest

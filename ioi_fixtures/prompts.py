@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from lib.one_line import OneLine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,7 +33,7 @@ PLACEHOLDER = re.compile(r" \{(A|B|S|PLACE|OBJECT)\}")
 
 
 @dataclass(frozen=True, repr=False)
-class Prompt:
+class Prompt(OneLine):
     """One prompt: a pattern and the words that fill it.
 
     `pattern` holds {A} and {B}, the names of the first clause in order, and {S}, the name of the second clause; it may
@@ -73,7 +74,7 @@ class Prompt:
             raise ValueError(f"both answers are {self.answers[0]!r}; a prompt is scored right against wrong")
 
     def __repr__(self) -> str:
-        return f"Prompt({self.text!r})"  # what a failing property prints: a sentence, on one line
+        return f"Prompt({self.text!r})"
 
     @property
     def text(self) -> str:
@@ -147,7 +148,7 @@ def make_prompts(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Batch:
+class Batch(OneLine):
     """Prompts as tokens, padded on the right, with the position of everything a claim asks about.
 
     tokens      int64 [batch pos]; what follows a prompt's last token is padding

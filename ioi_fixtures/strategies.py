@@ -7,12 +7,17 @@ words of `words`. Draw a batch rather than a prompt where a model runs: a forwar
 Out of scope: models and tokenizers. A strategy draws prompts; the test encodes them.
 """
 
+from itertools import product
+
 from hypothesis import strategies as st
 
 from ioi_fixtures.prompts import ORDERS, Prompt, make_prompts
 from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 SEEDS = st.integers(0, 2**32 - 1)
+# Drawn in pairs: Hypothesis deletes up to five draws at once, which is then one prompt of a batch (Hypothesis 6.170).
+LAYOUTS = tuple(product(range(len(TEMPLATES)), ORDERS))
+PLACES_AND_OBJECTS = tuple(product(PLACES, OBJECTS))
 
 
 @st.composite
@@ -26,7 +31,22 @@ def names(draw: st.DrawFn, *, count: int) -> tuple[str, ...]:
 @st.composite
 def prompts(draw: st.DrawFn) -> Prompt:
     """One IOI prompt: any template, order, two names, place and object."""
-    return _prompt(draw, *draw(names(count=2)))
+    io, s = draw(names(count=2))
+    template, order = draw(st.sampled_from(LAYOUTS))
+    pattern = TEMPLATES[template]
+    # Drawn even where the template has no use for it: Hypothesis would shrink to the template with the fewest draws.
+    place, thing = draw(st.sampled_from(PLACES_AND_OBJECTS))
+    return Prompt(
+        template=template,
+        pattern=pattern,
+        order=order,
+        io=io,
+        s1=s,
+        s2=s,
+        answers=(io, s),
+        place=place if "{PLACE}" in pattern else "",
+        object=thing if "{OBJECT}" in pattern else "",
+    )
 
 
 def batches_of_prompts(*, min_size: int = 1, max_size: int = 8) -> st.SearchStrategy[tuple[Prompt, ...]]:
@@ -47,21 +67,3 @@ def samples(n: int) -> st.SearchStrategy[tuple[Prompt, ...]]:
 def _some(values: tuple) -> st.SearchStrategy[tuple]:
     """At least one of `values`, each once, in any order."""
     return st.lists(st.sampled_from(values), min_size=1, unique=True).map(tuple)
-
-
-def _prompt(draw: st.DrawFn, io: str, s: str) -> Prompt:
-    template = draw(st.sampled_from(range(len(TEMPLATES))))
-    pattern = TEMPLATES[template]
-    # Drawn even where the template has no use for it: Hypothesis would shrink to the template with the fewest draws.
-    place, thing = draw(st.sampled_from(PLACES)), draw(st.sampled_from(OBJECTS))
-    return Prompt(
-        template=template,
-        pattern=pattern,
-        order=draw(st.sampled_from(ORDERS)),
-        io=io,
-        s1=s,
-        s2=s,
-        answers=(io, s),
-        place=place if "{PLACE}" in pattern else "",
-        object=thing if "{OBJECT}" in pattern else "",
-    )

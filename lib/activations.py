@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lib.one_line import OneLine
+
 # Every activation a run can keep and an edit can replace, and its shape; those without a layer exist once.
 SITES = {
     "resid_pre": "layer batch pos d_model",  # entering the block
@@ -51,7 +53,7 @@ def layers_of(site: str, weights: Weights) -> range:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class Weights(OneLine):
     """Weights with LayerNorm folded in, writing weights and unembedding centred, and value biases folded into b_O."""
 
     W_E: Tensor  # d_vocab d_model
@@ -103,7 +105,7 @@ class Weights:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(OneLine):
     """One forward pass: tokens in, logits at one position a prompt, and the activations asked for.
 
     `run["z"]` is [layer batch pos head d_head]; `SITES` lists the names and shapes.

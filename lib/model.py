@@ -20,6 +20,7 @@ from transformers.utils.logging import disable_progress_bar
 from lib.activations import SITES, Edit, Run, Weights, is_layered
 from lib.backends import Backend, default_backend, load_backend
 from lib.checkpoint import CannotLoad, Checkpoint, hash_weights, locate, read_config
+from lib.one_line import OneLine
 
 __all__ = ["DTYPES", "SITES", "CannotLoad", "Edit", "Model", "choose_device", "hash_weights", "load", "locate"]
 __all__ += ["read_config"]
@@ -28,7 +29,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
+class Model(OneLine):
     """A loaded model under test. Weights and activations are read-only by agreement, and a fixture checks it."""
 
     name: str

@@ -7,6 +7,7 @@ from lib.activations import Run
 from lib.heads import Head
 from lib.instruments.attention import (
     attended_and_written,
+    attends_most_to_first,
     attention,
     projection_on_token,
     repeated_token_scores,
@@ -46,6 +47,20 @@ def test_attention_at_one_position_for_all_prompts_is_another_figure():
 def test_a_key_after_its_query_is_refused():
     with pytest.raises(ValueError, match="prompt 2: key position 4 comes after query position 3"):
         attention(random_run(), query=QUERY, key=torch.tensor([1, 2, 4]))
+
+
+def test_attending_most_to_the_first_is_decided_for_each_prompt_and_among_the_given_positions():
+    run, others = random_run(), [torch.tensor([2, 3, 1]), torch.tensor([0, 1, 2])]
+    most = attends_most_to_first(run, query=QUERY, keys=[KEY, *others])
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            for row in range(BATCH):
+                to = run["pattern"][layer, row, head, QUERY[row]]
+                assert most[layer, head, row] == all(to[KEY[row]] > to[other[row]] for other in others)
+    assert most.any()
+    assert not most.all()
+    in_the_other_order = attends_most_to_first(run, query=QUERY, keys=[*others, KEY])
+    assert not (most & in_the_other_order).any()
 
 
 def test_value_weighted_attention_is_a_share_and_follows_the_norms():

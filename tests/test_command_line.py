@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Claims that something is weak, unmoved or absent hold where nothing is there; instruments work on any model.
 OF_ABSENCE = (
     "test_instruments.py",
+    "on_any_prompt",
     "do_not_wake_up",
     "late_backups_hardly_move",
     "is_not_in_the_residual_stream",

@@ -1,5 +1,6 @@
 """The Hypothesis strategies: every draw is valid, every word is reached, and examples shrink to the simplest prompt."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -41,15 +42,12 @@ def test_a_batch_has_the_size_asked_for(prompts):
 
 
 @few
-@given(pair=strategies.renamed_prompts(min_size=2, max_size=4))
-def test_renamed_prompts_differ_in_names_alone(pair):
-    originals, renamed = pair
-    assert 2 <= len(originals) == len(renamed) <= 4
-    for prompt, other in zip(originals, renamed, strict=True):
-        assert is_ioi(prompt)
-        assert is_ioi(other)
-        assert len({prompt.io, prompt.s1, other.io, other.s1}) == 4
-        assert replace(other, io=prompt.io, s1=prompt.s1, s2=prompt.s2, answers=prompt.answers) == prompt
+@given(prompts=strategies.samples(12))
+def test_a_sample_is_balanced_over_the_templates_and_orders_it_has(prompts):
+    assert len(prompts) == 12
+    assert all(is_ioi(prompt) for prompt in prompts)
+    for groups in (Counter(prompt.template for prompt in prompts), Counter(prompt.order for prompt in prompts)):
+        assert max(groups.values()) - min(groups.values()) <= 1
 
 
 def test_prompts_shrink_to_the_first_template_and_the_first_words():
@@ -60,9 +58,15 @@ def test_prompts_shrink_to_the_first_template_and_the_first_words():
     assert simplest(strategies.batches_of_prompts(min_size=3)) == (prompt,) * 3
 
 
-def test_renamed_prompts_shrink_to_the_first_four_names():
-    (prompt,), (other,) = simplest(strategies.renamed_prompts())
-    assert (prompt.template, prompt.io, prompt.s1, other.io, other.s1) == (0, *NAMES[:4])
+def test_samples_shrink_to_the_first_seed_template_and_order():
+    assert simplest(strategies.samples(3)) == make_prompts(3, seed=0, templates=(0,), orders=("ABBA",))
+
+
+def test_a_sample_can_mix_templates_and_orders():
+    mixed = simplest(
+        strategies.samples(4), lambda drawn: drawn[0].template != drawn[1].template and drawn[0].order != drawn[1].order
+    )
+    assert mixed == make_prompts(4, seed=0, templates=(0, 1), orders=("ABBA", "BABA"))
 
 
 @pytest.mark.parametrize("template", range(len(TEMPLATES)))
