@@ -28,6 +28,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None) and config.option.dist == "no":
         config.option.dist = "loadgroup"
         config.option.loadscopereorder = False  # it would have a worker go back to a subject it has left
+        if config.option.maxworkerrestart is None:
+            config.option.maxworkerrestart = "0"  # a new worker would be given the test that crashed, again and again
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,7 +56,9 @@ class Controller:
 
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
         """A test that took its worker down has said nothing about itself, and must not be missing from the report."""
-        report.claim_records = [(SENTENCE, [f"{without_group(crashitem)} can be run.", ""])]
+        test = without_group(crashitem)
+        report.claim_records = [(SENTENCE, [f"{test} can be run.", ""])]
+        self.reporting.ended = f"a worker crashed while running {test}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

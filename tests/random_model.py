@@ -27,7 +27,9 @@ KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern")
 
 
 @cache
-def random_model(*, n_layer: int, n_head: int, n_embd: int, dtype: str = "float64", vocab_size: int = 97) -> Model:
+def random_model(
+    *, n_layer: int, n_head: int, n_embd: int, dtype: str = "float64", vocab_size: int = 97, device: str = "cpu"
+) -> Model:
     """A seeded random GPT-2 of that shape, loaded as any model under test."""
     torch.manual_seed(1)
     config = GPT2Config(
@@ -45,7 +47,7 @@ def random_model(*, n_layer: int, n_head: int, n_embd: int, dtype: str = "float6
         plain.save_pretrained(directory)
         words = Tokenizer(WordLevel({f"w{i}": i for i in range(vocab_size)}, unk_token="w0"))
         PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(directory)
-        return load(Path(directory), name="random", device="cpu", dtype=dtype)
+        return load(Path(directory), name="random", device=device, dtype=dtype)
 
 
 @contextmanager
@@ -69,6 +71,11 @@ class Prompts:
     @property
     def last(self) -> Tensor:
         return self.positions["END"]
+
+    def to(self, device: torch.device) -> Prompts:
+        """The same batch on a device."""
+        positions = {name: at.to(device) for name, at in self.positions.items()}
+        return Prompts(self.tokens.to(device), positions, self.answers.to(device), self.template.to(device))
 
     def run(self, model: Model) -> Run:
         return model.run(self.tokens, last=self.last, keep=KEEP)
@@ -104,7 +111,7 @@ def other_names(batch: Prompts) -> Prompts:
 
 
 def _changed(batch: Prompts, names: tuple[str, ...], *, step: int) -> Prompts:
-    tokens, rows = batch.tokens.clone(), torch.arange(len(batch.tokens))
+    tokens, rows = batch.tokens.clone(), torch.arange(len(batch.tokens), device=batch.tokens.device)
     for i, name in enumerate(names):
         at = batch.positions[name]
         tokens[rows, at] = (tokens[rows, at] + step + i) % int(batch.tokens.max()) + 1

@@ -83,7 +83,7 @@ def test_crashes(subject):
     os._exit(3)
 
 def test_after_the_crash(subject):
-    """It runs all the same."""
+    """It is not reached."""
 '''
 
 
@@ -143,8 +143,7 @@ def test_workers_measure_what_one_process_measures(tmp_path):
 
 
 def test_everything_arrives_in_the_order_of_collection(spread):
-    order = ["test_slow", "test_large", "test_quick", "test_crashes", "test_after_the_crash"]
-    assert names(spread.claims) == order
+    assert names(spread.claims) == ["test_slow", "test_large", "test_quick", "test_crashes"]
     assert names(spread.drawings) == ["test_slow", "test_quick"]
     assert spread.not_measured == ["spare: not measured"]
     assert spread.notes == ["out of GPU memory: going on with 4 prompts at once"]
@@ -153,12 +152,13 @@ def test_everything_arrives_in_the_order_of_collection(spread):
 
 def test_a_subject_is_described_once_with_every_device_it_was_on(spread):
     [subject] = spread.subjects
-    assert subject.device in ("toy:0, toy:1", "toy:0, toy:1, toy:2", "toy:0, toy:2", "toy:1, toy:2")
+    assert subject.device == "toy:0, toy:1"
 
 
-def test_a_claim_that_takes_its_worker_down_is_in_the_report_and_the_others_run(spread):
-    assert [claim.outcome for claim in spread.claims] == ["passed"] * 3 + ["error", "passed"]
+def test_a_claim_that_takes_its_worker_down_ends_the_run_and_is_in_the_report(spread):
+    assert [claim.outcome for claim in spread.claims] == ["passed"] * 3 + ["error"]
     assert "crashed while running" in spread.claims[3].reason
+    assert spread.ended == "a worker crashed while running claims/test_unlucky.py::test_crashes[toy]"
 
 
 def test_one_process_holds_to_the_memory_limit_and_notes_a_halved_batch_too(pytester):
