@@ -1,28 +1,35 @@
 # make claims: every claim on the embedded reference model, with reports.   make test: the suite's own tests, then the claims.
 PYTHON ?= python3
 BIN := .venv/bin
+BASELINE := reports/baselines/planted.json
 
-.PHONY: claims test lint bench docs mutants
+.PHONY: claims test lint bench docs mutants upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
 
 test: .venv/installed lint
 	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/
-	$(BIN)/pytest claims/
+	$(BIN)/pytest claims/ --claims-baseline $(BASELINE)
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench
 
-# docs/CLAIMS.md from a run on the reference model; docs/MUTANTS.md from one on every broken copy of it (half an hour).
+# docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records;
+# docs/MUTANTS.md from a run on every broken copy of it (half an hour).
 docs: .venv/installed
-	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu
-	mkdir -p reports/baselines
-	cp reports/claims.json reports/baselines/planted.json
+	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu --claims-baseline $(BASELINE) --claims-update-baseline
 	$(BIN)/python -m docs.claims_table
+	$(BIN)/python -m docs.claims_schema
+	$(BIN)/python -m docs.incidents_table
 
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
+
+# docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
+upgrade-report: .venv/installed
+	$(BIN)/nox -s upgrades
+	$(BIN)/python -m benchmarks.upgrades
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """Identities that hold on any model: where one fails, the tools report something the model does not compute.
 
 They are no findings about the model, but what every other claim here takes for granted. Checked on a few of the
-prompts, one a layer. Figures are the largest deviation over prompts, positions and layers.
+prompts, one a layer. Figures are the largest deviation over prompts, positions and layers. The last ones compare with a
+witness: the same weights read and run without any hooking library, in float64.
 """
 
 import pytest
@@ -21,6 +22,7 @@ from lib.instruments.identities import (
     run_padded_on_the_left,
     run_with_other_padding,
 )
+from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
 from lib.model import SITES
 from lib.statistics import exact
 
@@ -41,6 +43,16 @@ def sample_run(model, sample):
 def two_prompts_run(model, ioi):
     """The model on two prompts, keeping everything."""
     return model.run(ioi[:2].tokens, last=ioi[:2].positions["END"], keep=tuple(SITES))
+
+
+@pytest.fixture(scope="module")
+def witness_runs(model, witness, ioi, abc):
+    """Two prompts and their ABC prompts, run by the model and by the witness."""
+    pairs = (ioi[:2], abc[:2])
+    return {
+        one: [one.run(batch.tokens, last=batch.positions["END"], keep=tuple(SITES)) for batch in pairs]
+        for one in (model, witness)
+    }
 
 
 @pytest.mark.parametrize("identity", PARTS)
@@ -125,3 +137,29 @@ def test_every_edit_has_the_effect_it_has_in_plain_tensors(site, model, sample_r
     gap = record(f"{site} flipped, less the same in plain tensors", exact(largest_gap(hooked, plain).max()), right)
     assert change in acts
     assert gap in right
+
+
+def test_the_weights_are_those_the_witness_reads(model, witness, published, record):
+    """Weights read from the file and folded without any library are those that instruments read."""
+    claim = published["instruments/witness-weights"]
+    gaps = weight_gaps(model.weights, witness.weights)
+    gaps = {name: record(f"largest deviation in {name}", exact(gap), claim) for name, gap in gaps.items()}
+    assert all(gap in claim for gap in gaps.values())
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_activation_is_the_one_the_witness_has(site, model, witness, witness_runs, published, record):
+    """In a run without any hooking library, in float64, {site} is the same in every layer."""
+    claim = published["instruments/witness-site"]
+    gap = site_gap(witness_runs[model][0], witness_runs[witness][0], site)
+    gap = record(f"largest relative deviation of {site}", exact(gap.max()), claim)
+    assert gap in claim
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_is_the_one_the_witness_measures(figure, model, witness, ioi, witness_runs, published, record):
+    """Measured on runs without any hooking library, in float64, {figure} gives the same numbers."""
+    claim = published["instruments/witness-figure"]
+    mine, other = (FIGURES[figure](one.weights, *witness_runs[one], ioi[:2].answers) for one in (model, witness))
+    gap = record(f"largest deviation of {figure}", exact(figure_gap(mine, other).max()), claim)
+    assert gap in claim

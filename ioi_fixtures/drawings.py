@@ -55,7 +55,7 @@ def attention_against_projection(head: Head, weights: Weights, batch: Batch, run
     series = []
     for name, keys, answer in (("IO", ("IO",), 0), ("S", ("S1", "S2"), 1)):
         looks = [attention(run, query=batch.positions["END"], key=batch.positions[key])[head] for key in keys]
-        written = projection_on_token(run, weights, head, batch.answers[:, answer])
+        written = projection_on_token(run, weights, batch.answers[:, answer])[head]
         texts = [prompt.text for prompt in batch.prompts[shown]]
         series.append(Series(name=name, x=sum(looks)[shown].tolist(), y=written[shown].tolist(), names=texts))
     title = f"What {head} writes of a name it attends to, one point a prompt"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,15 @@ from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generat
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
 from lib.activations import Run, at_positions
-from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
+from lib.attention_weights import AttentionWeights, read_attention_weights
+from lib.checkpoint import missing_tensors
+from lib.folding import PROCESSING
 from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
 from lib.measurements import Subject as SubjectRecord
-from lib.model import DTYPES, PROCESSING, Model, choose_device, hash_weights, load
+from lib.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
 from lib.references import References, read_references
 
@@ -48,7 +50,19 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
     """The subject, loaded."""
     option = request.config.option
-    return load(subject.directory(), name=subject.name, device=option.claims_device, dtype=option.claims_dtype)
+    return load(
+        subject.directory(),
+        name=subject.name,
+        device=option.claims_device,
+        dtype=option.claims_dtype,
+        backend=option.claims_backend,
+    )
+
+
+@pytest.fixture(scope="session")
+def witness(subject: Subject, model: Model) -> Model:
+    """The subject read and run without any hooking library, in float64."""
+    return load(subject.directory(), name="witness", device=str(model.device), dtype="float64", backend="plain")
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +120,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         shape=repr(weights).strip("<>").removeprefix("Weights: "),
         device=str(weights.W_Q.device),
         dtype=str(weights.W_Q.dtype).removeprefix("torch."),
+        backend=option.claims_backend,
         prompts=len(prompts),
         seed=option.claims_seed,
         prepend_bos=PREPEND_BOS,
@@ -233,9 +248,24 @@ def hash_prompts(prompts: tuple[Prompt, ...]) -> str:
 
 
 def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
-    """The prompts as the model's tokens, on its device. Fails the claim, by name, for words that are not one token."""
+    """The prompts as the model's tokens, on its device. What the model cannot read ends the session, by name: words
+    that are not one token, and prompts longer than it has positions."""
     try:
         check_words(model.tokenizer)
-        return encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
+        batch = encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
     except ValueError as error:
-        pytest.fail(f"{model.name} cannot read the prompts: {error}", pytrace=False)
+        pytest.exit(f"{model.name} cannot read the prompts: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+    longest, positions = batch.tokens.shape[1], len(model.weights.W_pos)
+    if longest > positions:
+        pytest.exit(
+            f"{model.name} cannot read the prompts: the longest has {longest} tokens, and the model {positions} "
+            "positions; use shorter prompts, or another model",
+            returncode=pytest.ExitCode.USAGE_ERROR,
+        )
+    return batch
+
+
+def run_on(model: Model, prompts: tuple[Prompt, ...], *, keep: Sequence[str] = ()) -> tuple[Batch, Run]:
+    """The prompts as the model's tokens, and the model on them: for prompts that a claim draws itself."""
+    batch = encode_for(model, prompts)
+    return batch, model.run(batch.tokens, last=batch.positions["END"], keep=keep)

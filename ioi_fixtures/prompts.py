@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 ORDERS = ("ABBA", "BABA")
 ROLES = ("IO", "S1", "S2")
+NAMED = 8  # of the words a tokenizer cannot take, how many are named: all of them would fill the screen
 # With its leading space: a word at the very start of a sentence, or after a quotation mark, is another token.
 PLACEHOLDER = re.compile(r" \{(A|B|S|PLACE|OBJECT)\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompt:
     """One prompt: a pattern and the words that fill it.
 
@@ -70,6 +71,9 @@ class Prompt:
                 )
         if self.answers[0] == self.answers[1]:
             raise ValueError(f"both answers are {self.answers[0]!r}; a prompt is scored right against wrong")
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.text!r})"  # what a failing property prints: a sentence, on one line
 
     @property
     def text(self) -> str:
@@ -206,16 +210,17 @@ def check_words(
 ) -> dict[str, int]:
     """The token id of each word with its leading space.
 
-    Raises ValueError, naming every offender, where that is not one known token: a word of two tokens would shift every
-    position after it without a sound.
+    Raises ValueError, naming the first offenders, where that is not one known token: a word of two tokens would shift
+    every position after it without a sound.
     """
     words = sorted(set(words))
     pieces = dict(zip(words, _tokenize(tokenizer, [" " + word for word in words]), strict=True))
     bad = [f"{word!r} ({len(ids)} tokens)" for word, ids in pieces.items() if len(ids) != 1]
     bad += [f"{word!r} (unknown)" for word, ids in pieces.items() if ids == [tokenizer.unk_token_id]]
     if bad:
+        more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
         raise ValueError(
-            f"not one token of {_name(tokenizer)} with a leading space: {', '.join(bad)}; "
+            f"not one token of {_name(tokenizer)} with a leading space: {', '.join(bad[:NAMED])}{more}; "
             "use other words (ioi_fixtures/words.py, or your prompt file)"
         )
     return {word: ids[0] for word, ids in pieces.items()}

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
-from lib.attention_weights import missing_tensors
-from lib.model import CannotLoad, choose_device
+from lib.backends import check_backend
+from lib.checkpoint import CannotLoad, Checkpoint
+from lib.model import choose_device, read_tokenizer
 from lib.recorder import subject_name
 from lib.reporting import NOT_MEASURED
 
@@ -52,6 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = {item.callspec.params["subject"]: item for item in items if subject_name(item)}
     for one, item in wanted.items():
         try:
+            check_backend(config.option.claims_backend)
             device = choose_device(config.option.claims_device)
             if item.get_closest_marker("gpu") and device.type != "cuda":
                 choose_device("cuda")  # says what is missing
@@ -62,14 +64,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _check_is_whole(one: Subject, items: list[pytest.Item]) -> None:
-    """Raises CannotLoad where the subject cannot be had, or lacks tensors although a claim runs it."""
-    missing = missing_tensors(one.directory())
+    """Raises CannotLoad where the subject cannot be had, is damaged, or lacks tensors although a claim runs it."""
+    checkpoint = Checkpoint(one.directory())
+    missing = checkpoint.missing()
     runs = [item for item in items if subject_name(item) == one.name and "model" in item.fixturenames]
     if missing and runs:
         raise CannotLoad(
             f"it lacks {len(missing)} tensors ({', '.join(missing[:3])}{', ...' if missing[3:] else ''}), but "
             f"{runs[0].name} runs the model: ask it claims/test_weights.py alone"
         )
+    checkpoint.check_finite()
+    if runs:
+        read_tokenizer(one.directory())
 
 
 def _set_aside(config: pytest.Config, items: list[pytest.Item], unwanted: Callable, note: str) -> None:

@@ -1,18 +1,18 @@
 """Hypothesis strategies that draw IOI prompts, for properties that must hold on every prompt.
 
 Valid by construction: nothing is drawn and thrown away. Examples shrink to the first template, "ABBA" and the first
-words of `words`. Related values are drawn together, so a property about two batches needs no filter either. Draw a
-batch rather than a prompt where a model runs: a forward pass costs more than a draw.
+words of `words`. Draw a batch rather than a prompt where a model runs: a forward pass costs more than a draw.
+`batches_of_prompts` is for what must hold on every prompt, `samples` for what must hold on average.
 
 Out of scope: models and tokenizers. A strategy draws prompts; the test encodes them.
 """
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
 
-from ioi_fixtures.prompts import ORDERS, Prompt
+from ioi_fixtures.prompts import ORDERS, Prompt, make_prompts
 from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+
+SEEDS = st.integers(0, 2**32 - 1)
 
 
 @st.composite
@@ -34,21 +34,19 @@ def batches_of_prompts(*, min_size: int = 1, max_size: int = 8) -> st.SearchStra
     return st.lists(prompts(), min_size=min_size, max_size=max_size).map(tuple)
 
 
-@st.composite
-def renamed_prompts(
-    draw: st.DrawFn, *, min_size: int = 1, max_size: int = 8
-) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
-    """Prompts, and the same prompts about two other people each: only names differ, answers included.
+def samples(n: int) -> st.SearchStrategy[tuple[Prompt, ...]]:
+    """`n` prompts drawn at random (`make_prompts`) from some of the templates and orders: for claims with an interval.
 
-    `variants.fresh_names` keeps the original's answers instead; here the renamed prompt is a prompt of its own.
+    Prompts that Hypothesis draws one by one are no random sample: it likes them simple, and alike. Shrinks to seed 0,
+    the first template and "ABBA"; Hypothesis prints the call of `make_prompts`, not `n` sentences.
     """
-    pairs = []
-    for _ in range(draw(st.integers(min_size, max_size))):
-        io, s, new_io, new_s = draw(names(count=4))
-        prompt = _prompt(draw, io, s)
-        pairs.append((prompt, replace(prompt, io=new_io, s1=new_s, s2=new_s, answers=(new_io, new_s))))
-    originals, renamed = zip(*pairs, strict=True)
-    return originals, renamed
+    some_templates = _some(tuple(range(len(TEMPLATES))))
+    return st.builds(make_prompts, st.just(n), seed=SEEDS, templates=some_templates, orders=_some(ORDERS))
+
+
+def _some(values: tuple) -> st.SearchStrategy[tuple]:
+    """At least one of `values`, each once, in any order."""
+    return st.lists(st.sampled_from(values), min_size=1, unique=True).map(tuple)
 
 
 def _prompt(draw: st.DrawFn, io: str, s: str) -> Prompt:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ioi_fixtures import planted
 from ioi_fixtures.circuit import CIRCUIT_HEADS
-from lib.model import CannotLoad, locate, read_config
+from lib.checkpoint import CannotLoad, locate, read_config
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Subject:
     def directory(self) -> Path:
         """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model too small to hold the
         circuit's heads."""
-        directory = locate(self.source) if self.source else planted.directory()
+        directory = locate(self.source) if self.source else _planted()
         config = read_config(directory)
         missing = [head for head in CIRCUIT_HEADS if head.layer >= config["n_layer"] or head.index >= config["n_head"]]
         if missing:
@@ -36,6 +36,16 @@ class Subject:
 
     def __str__(self) -> str:
         return self.name
+
+
+def _planted() -> Path:
+    try:
+        return planted.directory()
+    except OSError as error:
+        raise CannotLoad(
+            f"the reference model cannot be kept in its cache folder ({error}): set XDG_CACHE_HOME to a folder that "
+            "can be written to"
+        ) from error
 
 
 PLANTED = Subject("planted")

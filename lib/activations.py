@@ -6,11 +6,48 @@ W_Q, b_O, resid_pre, z, pattern. Everything that exists once a layer is stacked,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+# Every activation a run can keep and an edit can replace, and its shape; those without a layer exist once.
+SITES = {
+    "resid_pre": "layer batch pos d_model",  # entering the block
+    "resid_mid": "layer batch pos d_model",  # between attention and MLP
+    "resid_post": "layer batch pos d_model",  # leaving the block
+    "attn_out": "layer batch pos d_model",  # sum over heads + b_O
+    "mlp_out": "layer batch pos d_model",
+    "q": "layer batch pos head d_head",
+    "k": "layer batch pos head d_head",
+    "v": "layer batch pos head d_head",
+    "z": "layer batch pos head d_head",
+    "pattern": "layer batch head query key",
+    "resid_final": "batch pos d_model",  # leaving the last block
+    "final_scale": "batch pos 1",  # what the final LayerNorm divides by
+}
+
+
+class Edit(NamedTuple):
+    """Replace the activation at `site` of `layer` by `change(activation)` while a run lasts (layer 0 if it is one)."""
+
+    site: str
+    layer: int
+    change: Callable[[Tensor], Tensor]
+
+
+def is_layered(site: str) -> bool:
+    """Whether a site exists once a layer. Raises ValueError for an unknown one."""
+    if site not in SITES:
+        raise ValueError(f"{site!r} is not an activation this suite knows: use one of {', '.join(SITES)}")
+    return SITES[site].startswith("layer")
+
+
+def layers_of(site: str, weights: Weights) -> range:
+    """The layers in which a site exists; range(1) for a site that exists once."""
+    return range(weights.n_layers if is_layered(site) else 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +94,10 @@ class Weights:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
+    def to(self, device: torch.device) -> Weights:
+        """The same weights on `device`."""
+        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
     def __repr__(self) -> str:
         return f"<Weights: {self.n_layers} layers x {self.n_heads} heads, d_model {self.d_model}>"
 
@@ -65,7 +106,7 @@ class Weights:
 class Run:
     """One forward pass: tokens in, logits at one position a prompt, and the activations asked for.
 
-    `run["z"]` is [layer batch pos head d_head]; `SITES` in model.py lists the names and shapes.
+    `run["z"]` is [layer batch pos head d_head]; `SITES` lists the names and shapes.
     """
 
     tokens: Tensor  # batch pos

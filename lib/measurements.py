@@ -54,6 +54,12 @@ class Measurement(Record):
     worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
     per_prompt: list[float] = []  # one number a prompt, their mean is `value`; empty where nothing was sampled
 
+    @property
+    def room(self) -> float:
+        """How far inside the accepted band the interval stays; negative where an end of it lies outside."""
+        band = self.published.accept
+        return min(self.low - band.low, band.high - self.high)
+
 
 class Shown(Record):
     """A drawing that a claim shows."""
@@ -72,6 +78,7 @@ class Subject(Record):
     shape: str
     device: str
     dtype: str
+    backend: str = ""  # what ran it; empty in files older than the choice
     prompts: int
     seed: int
     prepend_bos: bool

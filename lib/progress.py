@@ -5,6 +5,7 @@ The words stand behind pytest's own dots and are erased afterwards, so the log o
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TextIO
 
 import pytest
 
-PATIENCE = 2.0  # seconds of silence before anything is said
+PATIENCE, EVERY = 2.0, 1.0  # seconds of silence before anything is said, and between two updates
 SAVE, RESTORE_AND_ERASE = "\x1b7", "\x1b8\x1b[J"
 
 
@@ -22,7 +23,12 @@ class Progress:
 
     def __init__(self, reporter: pytest.TerminalReporter) -> None:
         self.writer = reporter._tw
+        # Fixtures run while pytest captures what is written to file descriptor 1: a copy still leads to the terminal.
+        self.file = os.fdopen(os.dup(self.writer._file.fileno()), "w", encoding="utf-8")
         self.busy = False
+
+    def pytest_unconfigure(self) -> None:
+        self.file.close()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef) -> Iterator[object]:
@@ -31,7 +37,7 @@ class Progress:
         self.busy = True
         free = self.writer.fullwidth - self.writer.width_of_current_line - 1
         try:
-            with waiting(self.writer._file, fixturedef.argname.replace("_", " "), free):
+            with waiting(self.file, fixturedef.argname.replace("_", " "), free):
                 return (yield)
         finally:
             self.busy = False
@@ -55,7 +61,7 @@ def _tick(file: TextIO, what: str, free: int, done: threading.Event) -> None:
     if done.wait(PATIENCE):
         return
     file.write(SAVE)
-    while not done.wait(1.0):
+    while not done.wait(EVERY):
         file.write(RESTORE_AND_ERASE + f" computing {what}, {time.monotonic() - start:.0f} s"[: max(free, 0)])
         file.flush()
     file.write(RESTORE_AND_ERASE)
@@ -65,5 +71,6 @@ def _tick(file: TextIO, what: str, free: int, done: threading.Event) -> None:
 @pytest.hookimpl(trylast=True)  # after the terminal reporter is there
 def pytest_configure(config: pytest.Config) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter and reporter.isatty and not hasattr(config, "workerinput"):
+    watched = reporter and reporter.isatty and not os.environ.get("CI")  # some CI services have a terminal nobody reads
+    if watched and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(reporter), "claims-progress")

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
+from lib.backends import BACKENDS, default_backend
 from lib.budget import memory_size, within
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
@@ -22,6 +24,7 @@ from lib.reporting import Reporting
 from lib.statistics import Estimate
 
 pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress", "lib.workers"]
+EXAMPLES = 5  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 PROCESSES = pytest.StashKey[int]()  # how many compute on this one's device, itself included; one where it is not set
 
@@ -45,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="float32",
         choices=list(DTYPES),
         help="Number type of weights and activations (default float32, without TF32).",
+    )
+    group.addoption(
+        "--claims-backend",
+        default=default_backend(),
+        choices=list(BACKENDS),
+        help="What runs the model: TransformerLens' bridge or hooked (HookedTransformer), or plain (no such library). "
+        "Default: bridge, or hooked where the installed version has no bridge.",
     )
     group.addoption(
         "--claims-memory",
@@ -96,6 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
         option.claims_report = config.rootpath / "reports"
     if option.claims_report:
         _check_writable(option.claims_report)
+    _draw_few_examples(config)
     config.stash[RECORDER] = Recorder()
     config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
@@ -109,11 +120,36 @@ def _check_writable(folder: Path) -> None:
         ) from error
 
 
+def _draw_few_examples(config: pytest.Config) -> None:
+    """Register how Hypothesis draws here: "claims", used unless --hypothesis-profile says otherwise, and "thorough".
+
+    The same examples in every run, or --hypothesis-seed would be needed to see a failure again; and few, each shown
+    one fault at a time and never varied to explain it, since an example costs a forward pass.
+    """
+    seeded = config.getoption("--hypothesis-seed", None) is not None
+    phases = [phase for phase in Phase if phase is not Phase.explain]
+    # The parent is named: without it, a CI machine's own default would leak in.
+    settings.register_profile(
+        "claims",
+        parent=settings.get_profile("default"),
+        derandomize=not seeded,
+        deadline=None,
+        max_examples=EXAMPLES,
+        phases=phases,
+        report_multiple_bugs=False,
+    )
+    thorough = {"derandomize": False, "max_examples": 20 * EXAMPLES}
+    settings.register_profile("thorough", parent=settings.get_profile("claims"), **thorough)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("claims")
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     option = config.option
     models = ", ".join(option.claims_model or ["the default ones"])
     return (
-        f"claims: models {models}; device {option.claims_device}, {option.claims_dtype}; "
+        f"claims: models {models}; device {option.claims_device}, {option.claims_dtype}, "
+        f"backend {option.claims_backend}; "
         f"{option.claims_prompt_file or f'{option.claims_prompts} prompts'}, seed {option.claims_seed}"
     )
 

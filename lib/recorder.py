@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from lib.drawings import Drawing, head_map
-from lib.measurements import Shown, Subject, measurement
+from lib.measurements import Measurement, Shown, Subject, measurement
 from lib.references import Reference
 from lib.statistics import Estimate
 from lib.verdicts import in_words
@@ -21,17 +21,35 @@ RECORDS = pytest.StashKey[list[tuple[str, object]]]()  # of an item: type and pl
 
 
 class Recorder:
-    """Records for the running test. Calling it records one estimate and returns it unchanged."""
+    """Records for the running test. Calling it records one estimate and returns it unchanged;
+    calling it again with the same label keeps one of the two."""
 
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
 
     def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
         test, subject = self._running.nodeid, self._subject
-        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
-        self._add(figure)
-        self._running.user_properties.append((label, in_words(figure)))
+        self._keep_one(measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt))
         return estimate
+
+    def _keep_one(self, figure: Measurement) -> None:
+        """A claim about drawn examples measures a figure once an example; the report shows one of them.
+
+        That is the one nearest to an end of its band, or, where the claim does not hold, the last that does not:
+        Hypothesis ends on the minimal failing example, which is the one it prints.
+        """
+        item, kind = self._running, type(figure).__name__
+        records = item.stash.setdefault(RECORDS, [])
+        for place, (other, value) in enumerate(records):
+            if other == kind and value["label"] == figure.label:
+                if figure.verdict != "pass" or figure.room < Measurement.model_validate(value).room:
+                    records[place] = (kind, figure.model_dump(mode="json"))
+                    words = item.user_properties
+                    words[:] = [(label, text) for label, text in words if label != figure.label]
+                    words.append((figure.label, in_words(figure)))
+                return
+        self._add(figure)
+        item.user_properties.append((figure.label, in_words(figure)))
 
     def show(self, drawing: Drawing) -> None:
         """A drawing for the report, beside the figures of the running claim."""

@@ -140,7 +140,8 @@ class Reporting:
             self.write(folder / "claims.html", html_report.page(measured))
             self._summarise()
         yield
-        if self.faults and session.exitstatus == pytest.ExitCode.OK:
+        failed = self.faults or (self.drift and self.drift.drifted)
+        if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def write(self, path: Path, text: str) -> None:

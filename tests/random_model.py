@@ -31,6 +31,13 @@ def random_model(
     *, n_layer: int, n_head: int, n_embd: int, dtype: str = "float64", vocab_size: int = 97, device: str = "cpu"
 ) -> Model:
     """A seeded random GPT-2 of that shape, loaded as any model under test."""
+    with tempfile.TemporaryDirectory() as directory:
+        save_random(Path(directory), n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=vocab_size)
+        return load(Path(directory), name="random", device=device, dtype=dtype)
+
+
+def save_random(directory: Path, *, n_layer: int, n_head: int, n_embd: int, vocab_size: int = 97) -> None:
+    """Write a seeded random GPT-2 of that shape, with a tokenizer, into `directory`."""
     torch.manual_seed(1)
     config = GPT2Config(
         vocab_size=vocab_size, n_positions=64, n_layer=n_layer, n_head=n_head, n_embd=n_embd, tie_word_embeddings=False
@@ -43,11 +50,9 @@ def random_model(
             else:
                 fan_in = 1 if "wte" in name or "wpe" in name else n_embd if "mlp.c_proj" not in name else 4 * n_embd
                 weight.copy_(torch.randn_like(weight) * (1.5 if "c_attn" in name else 1) / fan_in**0.5)
-    with tempfile.TemporaryDirectory() as directory:
-        plain.save_pretrained(directory)
-        words = Tokenizer(WordLevel({f"w{i}": i for i in range(vocab_size)}, unk_token="w0"))
-        PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(directory)
-        return load(Path(directory), name="random", device=device, dtype=dtype)
+    plain.save_pretrained(directory)
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(vocab_size)}, unk_token="w0"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(directory)
 
 
 @contextmanager

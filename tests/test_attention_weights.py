@@ -9,14 +9,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lib.attention_weights import AttentionWeights, missing_tensors, read_attention_weights
+from lib.attention_weights import AttentionWeights, read_attention_weights
+from lib.checkpoint import missing_tensors
 from lib.model import CannotLoad, load
+from tests.word_tokenizer import word_level
 
 NAMES = [field.name for field in fields(AttentionWeights)]
 
 
 @pytest.fixture(scope="module")
-def small_directory(tmp_path_factory, planted_model):
+def small_directory(tmp_path_factory):
     """A saved GPT-2 of three layers whose gains and biases are all drawn: none of the steps of processing is idle."""
     directory = tmp_path_factory.mktemp("small-gpt2")
     torch.manual_seed(0)
@@ -25,7 +27,7 @@ def small_directory(tmp_path_factory, planted_model):
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
     model.save_pretrained(directory)
-    planted_model.tokenizer.save_pretrained(directory)
+    word_level(["a", "b"]).save_pretrained(directory)
     return directory
 
 

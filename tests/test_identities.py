@@ -208,8 +208,8 @@ def test_a_library_that_gets_padding_on_the_left_wrong_is_caught(small, run, mon
     def positions_from_the_first_column(tokens, **rest):
         return whole(tokens, position_ids=torch.arange(tokens.shape[1])[None], **rest)
 
-    whole = small.bridge.forward
-    monkeypatch.setattr(small.bridge, "forward", positions_from_the_first_column)
+    whole = small.backend.library_model.forward
+    monkeypatch.setattr(small.backend.library_model, "forward", positions_from_the_first_column)
     gap = largest_gap(run.logits, run_padded_on_the_left(small, run))
     monkeypatch.undo()
     assert not holds("logits", gap)

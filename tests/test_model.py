@@ -66,14 +66,14 @@ def test_a_changed_weight_is_seen():
     before, traces = model.fingerprint(), model.traces()
     model.weights.W_O[9, 9].mul_(1.0)  # even a write that changes no value
     assert model.traces() != traces
-    next(iter(model.bridge.original_model.parameters())).mul_(2.0)
+    next(iter(model.backend.library_model.original_model.parameters())).mul_(2.0)
     assert model.fingerprint() != before
 
 
 def test_a_hook_left_behind_is_seen():
     model = load(planted.directory(), device="cpu")
     before, traces = model.fingerprint(), model.traces()
-    model.bridge.add_hook("blocks.9.attn.hook_z", lambda z, hook: 0 * z)
+    model.backend.library_model.add_hook("blocks.9.attn.hook_z", lambda z, hook: 0 * z)
     assert model.traces() != traces
     assert model.fingerprint() != before
 

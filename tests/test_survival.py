@@ -116,10 +116,11 @@ def test_where_the_disk_fills_the_earlier_report_stays_and_the_run_fails(project
     assert "1 passed" in said
     for name in ("claims.json", "claims.html"):
         kept = f"{name} could not be written (File too large): the file of an earlier run is still there"
-        assert kept in said
+        assert kept in said, said
         assert (project / "reports" / name).read_text(encoding="utf-8") == EARLIER
     assert files(project) == ["claims.html", "claims.json"]
     assert "INTERNALERROR" not in said
+    assert "written: " not in said
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_before_any_claim_runs(project):

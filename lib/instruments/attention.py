@@ -26,6 +26,15 @@ def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
     return pattern[:, batch, :, query, key].permute(1, 2, 0)
 
 
+def attends_most_to_first(run: Run, *, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
+    """Whether `query` attends more to the first of `keys` than to each other one, all [batch]. bool [layer head batch]
+
+    Positions that are not in `keys` do not count. Raises ValueError as `attention` does.
+    """
+    first, *others = (attention(run, query=query, key=key) for key in keys)
+    return first > torch.stack(others).amax(0)
+
+
 def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
     """Attention times the norm of the value attended to (Kobayashi et al. 2020): what moves, not just where from.
 

@@ -95,10 +95,15 @@ def add_mlp_(x: Tensor, block: Block, weights: Weights) -> None:
         rows += torch.addmm(block.b_out, hidden, block.W_out)
 
 
-def attention_pattern(q: Tensor, k: Tensor) -> Tensor:
-    """Causal attention over whole prompts. q, k: [batch pos head d_head]. Returns [batch head query key]."""
+def attention_pattern(q: Tensor, k: Tensor, *, real: Tensor | None = None) -> Tensor:
+    """Causal attention over whole prompts. q, k: [batch pos head d_head]. Returns [batch head query key].
+
+    real: bool [batch pos], False where padding stands, which none but itself attends to.
+    """
     scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) / math.sqrt(q.shape[-1])
     causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if real is not None:
+        causal = causal & (real[:, None, None] | torch.eye(len(causal), dtype=torch.bool, device=q.device))
     return scores.masked_fill(~causal, -math.inf).softmax(-1)
 
 

@@ -19,22 +19,16 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lib.activations import Run, Weights, at_positions
+from lib.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.backends.plain import forward_in_plain_tensors
 from lib.instruments import forward
 from lib.instruments.attribution import answer_direction, attribution_by_head
-from lib.model import SITES, Edit, Model
+from lib.model import Model
 
 # TransformerLens 4.3 reads resid_mid where the second LayerNorm takes its input, after the residual connection has
 # branched off: what is kept there is right, but an edit reaches the MLP alone. Nothing here edits it.
 NOT_EDITABLE = ("resid_mid",)
 EDITABLE = tuple(site for site in SITES if site not in NOT_EDITABLE)
-
-SiteEdit = Callable[[str, int, Tensor], Tensor]
-
-
-def unedited(site: str, layer: int, activation: Tensor) -> Tensor:
-    """The edit that changes nothing."""
-    return activation
 
 
 def relative_gap(whole: Tensor, parts: Iterable[Tensor]) -> Tensor:
@@ -145,27 +139,6 @@ def attribution_gap(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     return (total - run.logit_difference(answers)).abs()
 
 
-def forward_in_plain_tensors(weights: Weights, tokens: Tensor, last: Tensor, *, edit: SiteEdit = unedited) -> Tensor:
-    """Logits at `last` [batch] of tokens [batch pos], with no library: the functions of `forward` one after another.
-
-    edit: from (site, layer, activation) to the activation as it shall be, at every site of SITES. [batch d_vocab]
-    """
-    x = sum(_embedding(tokens, weights))
-    for layer, block in enumerate(forward.blocks(weights)):
-        x = edit("resid_pre", layer, x)
-        projected = zip("qkv", forward.project(x, block, weights), strict=True)
-        q, k, v = (edit(site, layer, activation) for site, activation in projected)
-        pattern = edit("pattern", layer, forward.attention_pattern(q, k))
-        z = edit("z", layer, (pattern @ v.transpose(1, 2)).transpose(1, 2))
-        x = edit("resid_mid", layer, x + edit("attn_out", layer, forward.combine(z, block)))
-        after = x.clone()
-        forward.add_mlp_(after, block, weights)
-        x = edit("resid_post", layer, x + edit("mlp_out", layer, after - x))
-    x = edit("resid_final", 0, x)
-    normalised = _centred(x) / edit("final_scale", 0, _layer_norm_scale(x, weights))
-    return at_positions(normalised, last) @ weights.W_U + weights.b_U
-
-
 def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor, dtype: torch.dtype) -> Tensor:
     """Logits at `last` [batch] of the model saved in `directory`, loaded without any hooking library. [batch d_vocab]
 
@@ -175,11 +148,6 @@ def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor,
     plain = plain.to(tokens.device).eval()
     with torch.no_grad():
         return at_positions(plain(tokens).logits, last)
-
-
-def layers_of(site: str, weights: Weights) -> range:
-    """The layers in which a site exists; range(1) for a site that exists once."""
-    return range(weights.n_layers if "{}" in SITES[site] else 1)
 
 
 def flipped_by_hooks(model: Model, run: Run, site: str) -> Tensor:
@@ -204,7 +172,7 @@ def flipped_in_plain_tensors(weights: Weights, run: Run, site: str) -> Tensor:
 
 def patched_into_itself(model: Model, run: Run, site: str) -> Tensor:
     """Logits with a site's activation replaced by the run's own in every layer at once. [batch d_vocab]"""
-    stacked = run[site] if "{}" in SITES[site] else run[site][None]
+    stacked = run[site] if is_layered(site) else run[site][None]
     edits = [Edit(site, layer, lambda _, kept=kept: kept) for layer, kept in enumerate(stacked)]
     return model.run(run.tokens, last=run.last, edits=edits).logits
 

@@ -1,0 +1,72 @@
+"""Ways to run a model: two classes of the hooking library, and one that uses no such library.
+
+A backend has processed weights, runs tokens, and can say what was left behind in it. Whatever it is made of, the same
+directory has to give the same figures: that is what the backends are compared for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lib.activations import Edit, Run, Weights
+from lib.backends.plain import PlainBackend
+from lib.checkpoint import CannotLoad
+
+BACKENDS = ("bridge", "hooked", "plain")
+
+
+class Backend(Protocol):
+    """What a model needs of whatever runs it."""
+
+    weights: Weights
+
+    def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str], edits: Sequence[Edit], mask: Tensor) -> Run:
+        """One forward pass without gradients; all tensors are on the weights' device. mask: 1 where a token counts."""
+        ...
+
+    def traces(self) -> tuple[int, int]:
+        """How many hooks are attached, and how often weights have been written to."""
+        ...
+
+
+def default_backend() -> str:
+    """The hooking library's newest class: bridge, from TransformerLens 3 on."""
+    return "bridge" if _library_version() >= (3,) else "hooked"
+
+
+def check_backend(name: str) -> None:
+    """Raises CannotLoad where the installed hooking library has no such class."""
+    if name not in BACKENDS:
+        raise CannotLoad(f"{name!r} is no backend: use one of {', '.join(BACKENDS)}")
+    installed = _library_version()
+    if name == "hooked" and installed >= (4,):
+        raise CannotLoad(_lacks("HookedTransformer, which 4.0 removed", "transformer-lens<4", "bridge"))
+    if name == "bridge" and installed < (3,):
+        raise CannotLoad(_lacks("TransformerBridge, which came with 3.0", "transformer-lens>=3", "hooked"))
+
+
+def load_backend(name: str, directory: Path, *, device: torch.device, dtype: torch.dtype) -> Backend:
+    """The model in `directory`, ready to run. Raises CannotLoad."""
+    check_backend(name)
+    if name == "plain":
+        return PlainBackend(directory, device=device, dtype=dtype)
+    from lib.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library
+
+    return HookedBackend(name, directory, device=device, dtype=dtype)
+
+
+def _library_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in version("transformer-lens").split(".")[:2])
+
+
+def _lacks(what: str, requirement: str, other: str) -> str:
+    return (
+        f"transformer-lens {version('transformer-lens')} has no {what}: pip install '{requirement}', or use "
+        f"--claims-backend {other} or plain"
+    )

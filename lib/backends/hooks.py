@@ -1,0 +1,158 @@
+"""The one place that knows the hooking library's API: TransformerLens' TransformerBridge and HookedTransformer.
+
+TransformerLens 2 has HookedTransformer, 3 both, 4 the bridge. The bridge is booted and put into compatibility mode;
+HookedTransformer is built from config and converted weights, since from_pretrained knows only names on the hub. Both
+process weights alike (LayerNorm folded, writing weights and unembedding centred, value biases folded) and compute
+attention eagerly. Out of scope: architectures other than GPT-2's, gradients, generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from lib.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.folding import PROCESSING
+
+# Where the library keeps each of SITES. "{}" is the layer.
+HOOK_NAMES = {
+    "resid_pre": "blocks.{}.hook_resid_pre",
+    "resid_mid": "blocks.{}.hook_resid_mid",
+    "resid_post": "blocks.{}.hook_resid_post",
+    "attn_out": "blocks.{}.hook_attn_out",
+    "mlp_out": "blocks.{}.hook_mlp_out",
+    "q": "blocks.{}.attn.hook_q",
+    "k": "blocks.{}.attn.hook_k",
+    "v": "blocks.{}.attn.hook_v",
+    "z": "blocks.{}.attn.hook_z",
+    "pattern": "blocks.{}.attn.hook_pattern",
+    "resid_final": "ln_final.hook_in",
+    "final_scale": "ln_final.hook_scale",
+}
+
+
+class HookedBackend:
+    """A model of the hooking library, run with hooks that are counted and taken away again."""
+
+    def __init__(self, kind: str, directory: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+        build = _bridge if kind == "bridge" else _hooked_transformer
+        self.library_model = build(directory, device, dtype)
+        self.library_model.eval()
+        self.library_model.requires_grad_(False)
+        names = [name for name, type_ in Weights.__annotations__.items() if type_ == "Tensor"]
+        owners = {"W_pos": self.library_model.pos_embed}  # which version 3's bridge does not hand on
+        tensors = {name: getattr(owners.get(name, self.library_model), name).detach() for name in names}
+        cfg = self.library_model.cfg
+        self.weights = Weights(**tensors, layer_norm_eps=cfg.eps, activation=cfg.act_fn)
+        last = (
+            f"blocks.{self.weights.n_layers - 1}.hook_resid_post"  # the same tensor, where LayerNorms have no hook_in
+        )
+        self._names = HOOK_NAMES if "ln_final.hook_in" in self._points else {**HOOK_NAMES, "resid_final": last}
+
+    def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str], edits: Sequence[Edit], mask: Tensor) -> Run:
+        """Raises RuntimeError where a hook does not fire exactly once, since a hook that is never called is how an
+        intervention silently does nothing."""
+        kept: dict[str, Tensor] = {}
+        hooks = [_Hook(self._name(edit.site, edit.layer), partial(_change, edit)) for edit in edits]
+        for site in keep:
+            hooks += [
+                _Hook(self._name(site, layer), partial(_keep, kept, site, layer, self.weights))
+                for layer in layers_of(site, self.weights)
+            ]
+        with torch.no_grad(), self._hooked(hooks):
+            logits = self.library_model(tokens, prepend_bos=False, attention_mask=mask)
+        return Run(tokens, last, at_positions(logits, last).clone(), kept)
+
+    def traces(self) -> tuple[int, int]:
+        hooks = sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in self._points.values())
+        tensors = [*self.weights.tensors().values(), *self.library_model.parameters()]
+        return hooks, sum(tensor._version for tensor in tensors)
+
+    @property
+    def _points(self) -> dict:
+        return self.library_model.hook_dict
+
+    def _name(self, site: str, layer: int) -> str:
+        return self._names[site].format(layer)
+
+    @contextmanager
+    def _hooked(self, hooks: list[_Hook]) -> Iterator[None]:
+        with self.library_model.hooks(fwd_hooks=[(hook.name, hook) for hook in hooks]):
+            yield
+        for hook in hooks:
+            if hook.fired != 1:
+                raise RuntimeError(
+                    f"hook {hook.name!r} fired {hook.fired} times in one forward pass, not once: "
+                    "the hooking library's hook points have changed"
+                )
+
+
+@dataclass(eq=False)
+class _Hook:
+    """A hook that counts how often it fired."""
+
+    name: str
+    function: Callable[[Tensor], Tensor | None]
+    fired: int = 0
+
+    def __call__(self, activation: Tensor, hook: object) -> Tensor | None:
+        self.fired += 1
+        return self.function(activation)
+
+
+def _change(edit: Edit, activation: Tensor) -> Tensor:
+    return edit.change(activation.clone())
+
+
+def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, activation: Tensor) -> None:
+    activation = activation.to(weights.W_Q.dtype)  # the library computes LayerNorm's scale in float32 at least
+    if not is_layered(site):
+        kept[site] = activation.clone()
+        return
+    if site not in kept:
+        kept[site] = activation.new_empty((weights.n_layers, *activation.shape))
+    kept[site][layer] = activation
+
+
+def _bridge(directory: Path, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+    from transformer_lens.model_bridge import TransformerBridge  # imported here: version 2 has none
+
+    bridge = TransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype)
+    bridge.enable_compatibility_mode(disable_warnings=True, **PROCESSING)
+    return bridge
+
+
+def _hooked_transformer(directory: Path, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig  # imported here: version 4 has none
+    from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
+
+    stored = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    config = stored.config
+    cfg = HookedTransformerConfig(
+        n_layers=config.n_layer,
+        n_heads=config.n_head,
+        d_model=config.n_embd,
+        d_head=config.n_embd // config.n_head,
+        d_mlp=config.n_inner or 4 * config.n_embd,
+        d_vocab=config.vocab_size,
+        n_ctx=config.n_positions,
+        eps=config.layer_norm_epsilon,
+        act_fn=config.activation_function,
+        normalization_type="LN",
+        original_architecture="GPT2LMHeadModel",
+        device=str(device),
+        dtype=dtype,
+    )
+    hooked = HookedTransformer(cfg)
+    hooked.load_and_process_state_dict(
+        convert_gpt2_weights(stored, cfg),
+        **PROCESSING,
+    )
+    return hooked.to(device, print_details=False)

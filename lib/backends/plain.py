@@ -1,0 +1,78 @@
+"""A forward pass of plain tensors: no hooking library, no module, nothing that could hold a hook.
+
+Weights are read from the file and processed by `folding`; the maths is that of `forward`. It is the witness that the
+hooking library is compared with, so it shares no code with it. float64 costs a few times float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lib.activations import Edit, Run, Weights, at_positions, is_layered
+from lib.checkpoint import Checkpoint
+from lib.folding import fold
+from lib.instruments import forward
+
+SiteEdit = Callable[[str, int, Tensor], Tensor]
+
+
+def unedited(site: str, layer: int, activation: Tensor) -> Tensor:
+    """The edit that changes nothing."""
+    return activation
+
+
+def forward_in_plain_tensors(
+    weights: Weights, tokens: Tensor, last: Tensor, *, edit: SiteEdit = unedited, mask: Tensor | None = None
+) -> Tensor:
+    """Logits at `last` [batch] of tokens [batch pos], with no library: the functions of `forward` one after another.
+
+    edit: from (site, layer, activation) to the activation as it shall be, at every site of SITES. mask: [batch pos], 1
+    for a token, 0 for padding, which is not attended to and takes no position. [batch d_vocab]
+    """
+    mask = torch.ones_like(tokens) if mask is None else mask
+    x = weights.W_E[tokens] + weights.W_pos[(mask.cumsum(1) - 1).clamp(min=0)]
+    for layer, block in enumerate(forward.blocks(weights)):
+        x = edit("resid_pre", layer, x)
+        projected = zip("qkv", forward.project(x, block, weights), strict=True)
+        q, k, v = (edit(site, layer, activation) for site, activation in projected)
+        pattern = edit("pattern", layer, forward.attention_pattern(q, k, real=mask.bool()))
+        z = edit("z", layer, (pattern @ v.transpose(1, 2)).transpose(1, 2))
+        x = edit("resid_mid", layer, x + edit("attn_out", layer, forward.combine(z, block)))
+        after = x.clone(memory_format=torch.contiguous_format)
+        forward.add_mlp_(after, block, weights)
+        x = edit("resid_post", layer, x + edit("mlp_out", layer, after - x))
+    x = edit("resid_final", 0, x)
+    centred = x - x.mean(-1, keepdim=True)
+    scale = (centred.pow(2).mean(-1, keepdim=True) + weights.layer_norm_eps).sqrt()
+    return at_positions(centred / edit("final_scale", 0, scale), last) @ weights.W_U + weights.b_U
+
+
+class PlainBackend:
+    """A model as its processed weights."""
+
+    def __init__(self, directory: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+        weights = fold(Checkpoint(directory), dtype)
+        self.weights = weights.to(device)
+
+    def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str], edits: Sequence[Edit], mask: Tensor) -> Run:
+        kept: dict[str, list[Tensor]] = {site: [] for site in keep}
+
+        def edit(site: str, layer: int, activation: Tensor) -> Tensor:
+            for one in edits:
+                if (one.site, one.layer) == (site, layer):
+                    activation = one.change(activation.clone())
+            if site in kept:
+                kept[site].append(activation.clone())
+            return activation
+
+        with torch.no_grad():
+            logits = forward_in_plain_tensors(self.weights, tokens, last, edit=edit, mask=mask)
+        stacked = {site: torch.stack(values) if is_layered(site) else values[0] for site, values in kept.items()}
+        return Run(tokens, last, logits, stacked)
+
+    def traces(self) -> tuple[int, int]:
+        return 0, sum(tensor._version for tensor in self.weights.tensors().values())

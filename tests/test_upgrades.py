@@ -1,0 +1,53 @@
+"""The upgrade page says which figures moved, where, and in which version."""
+
+import pytest
+
+from benchmarks.upgrades import RUNS, page, read_runs
+from tests.example_session import example_session
+
+
+def moved(session, by, test=None):
+    """The session with every figure, or only those of one test, moved."""
+    claims = [
+        claim.model_copy(
+            update={
+                "measurements": [
+                    figure.model_copy(update={"value": figure.value + (by if test in (None, figure.test) else 0)})
+                    for figure in claim.measurements
+                ]
+            }
+        )
+        for claim in session.claims
+    ]
+    return session.model_copy(update={"claims": claims})
+
+
+@pytest.fixture
+def session():
+    example = example_session()
+    return example.model_copy(update={"versions": {**example.versions, "torch": "2.13.0", "transformers": "5.23.0"}})
+
+
+def test_runs_that_agree_are_said_to_agree(session):
+    text = page(dict.fromkeys(RUNS, session) | {RUNS[1]: moved(session, 5e-5)})
+    assert "Nowhere: every figure of every run is within 0.0001." in text
+
+
+def test_a_figure_that_moved_is_named_with_the_version_in_which_it_did(session):
+    [test, *_] = [figure.test for claim in session.claims for figure in claim.measurements]
+    text = page(dict.fromkeys(RUNS, session) | {RUNS[2]: moved(session, 0.25, test)})
+    apart = text.partition("## Where they do not agree")[2].partition("## Every figure")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in apart.splitlines() if "e-01" in line]
+    assert rows
+    for row in rows:
+        assert row[4:8] == ["0.0e+00", "2.5e-01", "0.0e+00", "0.0e+00"]
+
+
+def test_a_figure_that_is_not_measured_any_more_is_no_agreement(session):
+    bare = session.model_copy(update={"claims": session.claims[:1]})
+    assert f"{RUNS[3]} lacks or adds" in page(dict.fromkeys(RUNS, session) | {RUNS[3]: bare})
+
+
+def test_a_missing_run_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=RUNS[0]):
+        read_runs(tmp_path)

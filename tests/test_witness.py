@@ -1,0 +1,99 @@
+"""The witness agrees with a sound model, and what is wrong with an unsound one is named: a tensor, a site, a figure."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
+from lib.model import SITES, Edit, load
+from lib.references import read_references
+from lib.statistics import exact
+from tests.random_model import other_names, prompts
+
+PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
+BATCH = prompts(2)
+OTHER = other_names(BATCH)
+
+
+@pytest.fixture(scope="module")
+def witness(planted_model):
+    return load(planted_model.directory, device="cpu", dtype="float64", backend="plain")
+
+
+def runs_of(model, edits=()):
+    return [model.run(batch.tokens, last=batch.last, keep=tuple(SITES), edits=edits) for batch in (BATCH, OTHER)]
+
+
+@pytest.fixture(scope="module")
+def runs(planted_model):
+    return runs_of(planted_model)
+
+
+@pytest.fixture(scope="module")
+def witness_runs(witness):
+    return runs_of(witness)
+
+
+def wrong_weights(model, witness):
+    gaps = weight_gaps(model.weights if hasattr(model, "weights") else model, witness.weights)
+    return {name for name, gap in gaps.items() if exact(gap) not in PUBLISHED["instruments/witness-weights"]}
+
+
+def wrong_sites(runs, witness_runs):
+    claim = PUBLISHED["instruments/witness-site"]
+    return {site for site in SITES if exact(site_gap(runs[0], witness_runs[0], site).max()) not in claim}
+
+
+def wrong_figures(weights, runs, witness, witness_runs):
+    claim = PUBLISHED["instruments/witness-figure"]
+    return {
+        name
+        for name, figure in FIGURES.items()
+        if exact(
+            figure_gap(
+                figure(weights, *runs, BATCH.answers), figure(witness.weights, *witness_runs, BATCH.answers)
+            ).max()
+        )
+        not in claim
+    }
+
+
+def test_a_sound_model_agrees_in_everything(planted_model, runs, witness, witness_runs):
+    assert wrong_weights(planted_model, witness) == set()
+    assert wrong_sites(runs, witness_runs) == set()
+    assert wrong_figures(planted_model.weights, runs, witness, witness_runs) == set()
+
+
+@pytest.mark.parametrize("name", ["W_E", "W_Q", "W_O", "W_in", "W_U", "b_Q", "b_O", "b_in"])
+def test_a_wrong_weight_is_named(name, planted_model, witness):
+    tensor = planted_model.weights.tensors()[name]
+    assert wrong_weights(replace(planted_model.weights, **{name: tensor * 1.01}), witness) == {name}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_site_that_is_reported_wrong_is_named(site, runs, witness_runs):
+    spoilt = runs[0][site].clone()
+    spoilt[..., 0] += 0.01 * spoilt.abs().max()
+    wrong = replace(runs[0], activations={**runs[0].activations, site: spoilt})
+    assert wrong_sites([wrong, runs[1]], witness_runs) == {site}
+
+
+def test_the_first_site_that_differs_is_where_the_fault_is(planted_model, witness_runs):
+    wrong = wrong_sites(runs_of(planted_model, [Edit("z", 11, lambda z: z * 1.1)]), witness_runs)
+    assert wrong >= {"z", "attn_out", "resid_mid", "mlp_out", "resid_post", "resid_final"}
+    assert not wrong & {"resid_pre", "q", "k", "v", "pattern"}
+
+
+def test_figures_that_read_what_is_wrong_are_named(planted_model, runs, witness, witness_runs):
+    spoilt = [replace(run, activations={**run.activations, "z": run["z"] * 1.01}) for run in runs]
+    wrong = wrong_figures(planted_model.weights, spoilt, witness, witness_runs)
+    assert wrong == {"direct logit attribution", "activation patching of z", "path patching to the logits"}
+
+
+def test_a_number_type_too_coarse_for_the_claims_is_caught(planted_model, witness, witness_runs):
+    coarse = load(planted_model.directory, device="cpu", dtype="bfloat16")
+    coarse_runs = runs_of(coarse)
+    assert wrong_weights(coarse, witness) >= {"W_Q", "W_U"}
+    assert wrong_sites(coarse_runs, witness_runs) >= set(SITES) - {"final_scale"}
+    assert wrong_figures(coarse.weights, coarse_runs, witness, witness_runs) == set(FIGURES)
