@@ -1,10 +1,11 @@
 """The same interventions by the fast instruments and by plain hook loops, in one process: ratio, agreement, work.
 
-Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--only paths minimality ...]. The model is a randomly
-initialised one of GPT-2 small's shape with its full vocabulary; prompts are random tokens of 15 to 21, laid out like
-the published templates. A loop is timed on a sample of its passes and scaled, since all its passes cost the same; both
-sides use the same cached runs. FLOPs are counted by torch.utils.flop_counter: matrix products alone.
-RESULTS.md holds what was measured.
+Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--device cuda] [--only paths minimality ...]. The model
+is a randomly initialised one of GPT-2 small's shape with its full vocabulary; prompts are random tokens of 15 to 21,
+laid out like the published templates. A loop is timed on a sample of its passes and scaled, since all its passes cost
+the same; both sides use the same cached runs. FLOPs are counted by torch.utils.flop_counter: matrix products alone. On
+a GPU a second table counts launches, copies and synchronisation points of both sides. RESULTS.md holds what was
+measured.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from statistics import median
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import scaling
+from benchmarks.device import COSTS, costs, timed
 from benchmarks.work import PARTS, Case, Work, make_case
+from lib.model import CannotLoad, choose_device
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,14 @@ class Timing:
     difference: float
 
 
-def timed(function: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """What the function returns, and the seconds it took."""
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start
-
-
-def measure(work: Work, pass_flops: int) -> Timing:
+def measure(work: Work, pass_flops: int, device: torch.device) -> Timing:
     """Time the instrument whole, and each of the work's sampled loop passes; compare what they return."""
     with FlopCounterMode(display=False) as counter:
-        table, fast_s = timed(work.fast)
+        work.fast()  # apart, since counting costs time; and a GPU loads a kernel at its first use
+    table, fast_s = timed(work.fast, device)
     differences, seconds = [], []
     for pick, loop in work.samples:
-        value, taken = timed(loop)
+        value, taken = timed(loop, device)
         differences.append(float((pick(table) - value).abs().max()))
         seconds.append(taken)
     per_item = median(seconds)
@@ -67,10 +61,10 @@ def measure(work: Work, pass_flops: int) -> Timing:
     )
 
 
-def matmul_rate(*, size: int = 2048, repeats: int = 10) -> float:
+def matmul_rate(device: torch.device, *, size: int = 2048, repeats: int = 10) -> float:
     """FLOP/s of this machine now, at float32 matrix products of an MLP's shape: the median of some."""
-    x, w = torch.randn(size, 768), torch.randn(768, 3072)
-    seconds = sorted(timed(lambda: x @ w)[1] for _ in range(repeats))
+    x, w = torch.randn(size, 768, device=device), torch.randn(768, 3072, device=device)
+    seconds = sorted(timed(lambda: x @ w, device)[1] for _ in range(repeats))
     return 2 * size * 768 * 3072 / seconds[repeats // 2]
 
 
@@ -97,9 +91,17 @@ def total(name: str, timings: list[Timing]) -> Timing:
     )
 
 
-def machine() -> str:
+def count(work: Work, device: torch.device) -> str:
+    """One line of the table of what a GPU waits for: the instrument, and the loop, scaled from one of its passes."""
+    fast, (_, one_pass) = costs(work.fast, device), work.samples[0]
+    loop = {cost: number * work.items for cost, number in costs(one_pass, device).items()}
+    return f"| {work.name} | " + " | ".join(f"{fast[cost]} / {loop[cost]}" for cost in COSTS) + " |"
+
+
+def machine(device: torch.device) -> str:
     """What the figures were measured on."""
-    return (
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
+    return gpu + (
         f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}, "
         f"load average {os.getloadavg()[0]:.1f}"
@@ -107,7 +109,8 @@ def machine() -> str:
 
 
 def compare(case: Case, parts: list[str]) -> None:
-    """Print the table of every part."""
+    """Print the table of every part, and on a GPU what it waits for."""
+    device = case.model.device
     with FlopCounterMode(display=False) as counter:
         case.model.run(case.clean.tokens, last=case.clean.last)
     print("| work | passes | loop s | fast s | ratio | FLOP ratio | TFLOP | fast rate | loop rate | difference |")
@@ -116,15 +119,19 @@ def compare(case: Case, parts: list[str]) -> None:
     for part in parts:
         timings = []
         for work in PARTS[part](case):
-            rate = matmul_rate()
-            timings.append(measure(work, counter.get_total_flops()))
-            print(row(timings[-1], max(rate, matmul_rate())), flush=True)
+            rate = matmul_rate(device)
+            timings.append(measure(work, counter.get_total_flops(), device))
+            print(row(timings[-1], max(rate, matmul_rate(device))), flush=True)
         done.append(total(f"{part}, together", timings))
-        print(row(done[-1], matmul_rate()), flush=True)
+        print(row(done[-1], matmul_rate(device)), flush=True)
     if parts == list(PARTS):
         for pair, other in (("A", "-B"), ("B", "-A")):
             whole = [timing for part, timing in zip(parts, done, strict=True) if not part.endswith(other)]
-            print(row(total(f"everything, with pair {pair}", whole), matmul_rate()), flush=True)
+            print(row(total(f"everything, with pair {pair}", whole), matmul_rate(device)), flush=True)
+    if device.type == "cuda":
+        print("\n| work: instrument / loop | " + " | ".join(COSTS) + " |\n|---" + "|---" * len(COSTS) + "|", flush=True)
+        for work in (work for part in parts for work in PARTS[part](case)):
+            print(count(work, device), flush=True)
 
 
 def main() -> None:
@@ -132,16 +139,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prompts", type=int, default=100, help="prompts in the batch")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "scaling"], default=[*PARTS, "scaling"])
     options = parser.parse_args()
+    try:
+        device = choose_device(options.device)
+    except CannotLoad as error:
+        parser.error(str(error).replace("--claims-device", "--device"))
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
-    print(f"{machine()}; N = {options.prompts}; matrix products at {matmul_rate() / 1e9:.0f} GFLOP/s", flush=True)
+    rate = matmul_rate(device) / 1e9
+    print(f"{machine(device)}; N = {options.prompts}; matrix products at {rate:.0f} GFLOP/s", flush=True)
     parts = [part for part in options.only if part != "scaling"]
     if parts:
-        compare(make_case(options.prompts), parts)
+        compare(make_case(options.prompts, device=options.device), parts)
     if "scaling" in options.only:
-        scaling.report()
+        scaling.report(options.device, prompts=options.prompts)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,11 @@ class Work:
     samples: tuple[tuple[Callable[[Tensor], Tensor], Callable[[], Tensor]], ...]
 
 
-def make_case(n: int, *, n_embd: int = 768, vocab_size: int = 50257) -> Case:
+def make_case(n: int, *, n_embd: int = 768, vocab_size: int = 50257, device: str = "cpu") -> Case:
     """A random model of GPT-2 small's depth and head width, and `n` prompts."""
-    model = random_model(n_layer=12, n_head=n_embd // 64, n_embd=n_embd, dtype="float32", vocab_size=vocab_size)
-    batch = prompts(n, vocab_size=vocab_size, layouts=LAYOUTS)
+    shape = {"n_layer": 12, "n_head": n_embd // 64, "n_embd": n_embd, "vocab_size": vocab_size}
+    model = random_model(**shape, dtype="float32", device=device)
+    batch = prompts(n, vocab_size=vocab_size, layouts=LAYOUTS).to(model.device)
     pairs = {"A": other_subject(batch).run(model), "B": other_names(batch).run(model)}
     return Case(model, batch, batch.run(model), pairs)
 

@@ -36,6 +36,7 @@ from lib.references import References, read_references
 __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests"]  # hooks, picked up by pytest from here
 
 PREPEND_BOS = False
+NEXT = pytest.StashKey[pytest.Item | None]()
 EVERYTHING = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
 
 
@@ -83,10 +84,16 @@ def leaves_no_trace(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"{request.node.name} left a hook or a changed weight in {model}: undo what it did", pytrace=False)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Note what this process runs next: in a worker process that is not the next test of the session."""
+    item.stash[NEXT] = nextitem
+
+
 def is_last_of_file(item: pytest.Item) -> bool:
-    """Whether no later test of the session comes from the same file and the same subject."""
-    later = item.session.items[item.session.items.index(item) + 1 :]
-    return not any(other.path == item.path and subject_name(other) == subject_name(item) for other in later)
+    """Whether what runs next comes from another file or is about another subject."""
+    following = item.stash[NEXT]
+    return following is None or (following.path, subject_name(following)) != (item.path, subject_name(item))
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,17 @@
 """How many prompts to take at once: as many as a memory budget holds.
 
 Prompts never mix in an instrument, so any split of them gives the same values. Where the estimate was too low for a
-GPU, the batch is halved and the caller is told by a warning.
+GPU, the batch is halved and the caller is told by a warning. A session's limit is a context variable, as a number
+format's precision is in `decimal`: every instrument is under it, and none has to pass it on.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import psutil
 import torch
@@ -15,6 +19,9 @@ from torch import Tensor
 
 # A matrix product of this many rows already runs at full rate; larger batches only cost memory.
 ENOUGH_ROWS = 16384
+DECIMAL = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS = {**DECIMAL, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_LIMIT: ContextVar[Callable[[torch.device], int]] = ContextVar("limit", default=lambda device: free_memory(device) // 2)
 
 
 class BatchHalved(UserWarning):
@@ -28,17 +35,38 @@ def free_memory(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
+def memory_size(text: str) -> int:
+    """Bytes of a size such as 512MiB, 2GB or 1.5 GiB. Raises ValueError for anything else, and for less than a byte."""
+    units = {unit.lower(): factor for unit, factor in UNITS.items()}
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]+)", text.strip().lower())
+    size = int(float(parts[1]) * units.get(parts[2], 0)) if parts else 0
+    if size < 1:
+        raise ValueError(f"{text!r} is no memory size: give a number and one of {', '.join(UNITS)}, such as 512MiB")
+    return size
+
+
+@contextmanager
+def within(size: int | None = None, *, processes: int = 1) -> Iterator[None]:
+    """While the block lasts, instruments that are given no budget take `size` bytes at the most; with None, half of
+    the memory that is free, shared among as many processes as work on the same device."""
+    token = _LIMIT.set(lambda device: free_memory(device) // (2 * processes) if size is None else size)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
 def in_batches(
     measure: Callable[[Tensor], Tensor], prompts: Tensor, *, rows: int, row_bytes: int, budget: int | None
 ) -> Tensor:
     """measure(some of the prompts) for all of `prompts`, put together again along the last axis.
 
     prompts: indices [batch]. rows: matrix rows one prompt takes at the most. row_bytes: memory of one row. budget:
-    bytes for all rows (weights and cached runs come on top), or None for half of the memory that is free. Raises
+    bytes for all rows (weights and cached runs come on top), or None for the session's (see `within`). Raises
     ValueError where the budget does not hold one prompt; warns BatchHalved where a GPU's memory ran out although the
     budget said otherwise.
     """
-    budget = free_memory(prompts.device) // 2 if budget is None else budget
+    budget = _LIMIT.get()(prompts.device) if budget is None else budget
     size = min(budget // (rows * row_bytes), -(-ENOUGH_ROWS // rows))
     if size < 1:
         raise ValueError(f"a budget of {budget} bytes does not hold one prompt: give at least {rows * row_bytes}")

@@ -43,6 +43,8 @@ def render(session: Session) -> str:
             lines += [f"**{heading}**", "", *(f"- {_text(item)}" for item in items[:LISTED]), *_rest(len(items)), ""]
     if session.not_measured:
         lines += ["**Not measured**", "", *(f"- {_text(text)}" for text in session.not_measured), ""]
+    if session.notes:
+        lines += ["**Notes**", "", *(f"- {_text(text)}" for text in session.notes), ""]
     return "\n".join(lines) + "\n"
 
 

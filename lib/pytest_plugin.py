@@ -6,13 +6,15 @@ data on the controller. Which models are tested is not decided here (see the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 
 from lib.backends import BACKENDS, default_backend
+from lib.budget import memory_size, within
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
 from lib.model import DTYPES
@@ -21,9 +23,10 @@ from lib.references import Reference
 from lib.reporting import Reporting
 from lib.statistics import Estimate
 
-pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress"]
+pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress", "lib.workers"]
 EXAMPLES = 5  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
+PROCESSES = pytest.StashKey[int]()  # how many compute on this one's device, itself included; one where it is not set
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "Default: bridge, or hooked where the installed version has no bridge.",
     )
     group.addoption(
+        "--claims-memory",
+        type=_size,
+        metavar="SIZE",
+        help="What an instrument may take at once, such as 512MiB or 2GB (default: half of the memory that is free).",
+    )
+    group.addoption(
         "--claims-prompts", type=_at_least(24), default=100, metavar="N", help="Prompts per data set (default 100)."
     )
     group.addoption(
@@ -71,6 +80,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="Where claims.html and claims.json are written (default: reports).",
     )
+
+
+def _size(text: str) -> int:
+    try:
+        return memory_size(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error  # of a plain ValueError argparse would drop the words
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -136,6 +152,13 @@ def pytest_report_header(config: pytest.Config) -> str:
         f"backend {option.claims_backend}; "
         f"{option.claims_prompt_file or f'{option.claims_prompts} prompts'}, seed {option.claims_seed}"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Holds every instrument of the session to --claims-memory."""
+    with within(request.config.option.claims_memory, processes=request.config.stash.get(PROCESSES, 1)):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -19,6 +20,7 @@ import pytest
 from rich.console import Console
 
 from lib import html_report, markdown_summary, terminal
+from lib.budget import BatchHalved
 from lib.completeness import selection
 from lib.files import write_whole
 from lib.measurements import Claim, Comparison, Measurement, Session, Shown, Subject, as_json
@@ -46,8 +48,10 @@ class Reporting:
         self.started = datetime.now(timezone.utc)
         self.clock = time.monotonic()
         self.claims: dict[str, Claim] = {}
-        self.subjects: dict[str, Subject] = {}
+        self.subjects: list[tuple[str, Subject]] = []  # each with the test that described it
         self.drawings: list[Shown] = []
+        self.notes: list[str] = []
+        self.order: dict[str, int] = {}  # places of tests in the report, where they do not arrive in order
         self.written: list[str] = []
         self.ended = ""
         self.guard: Guard | None = None
@@ -63,14 +67,26 @@ class Reporting:
             selection=selection(self.config),
             ended=self.ended,
             versions={"python": sys.version.split()[0], **{name: version(name) for name in VERSIONS_OF}},
-            subjects=list(self.subjects.values()),
+            subjects=self._under_test(),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
-            claims=list(self.claims.values()),
-            drawings=self.drawings,
+            notes=sorted(set(self.notes)),
+            claims=sorted(self.claims.values(), key=lambda claim: self._place(claim.test)),
+            drawings=sorted(self.drawings, key=lambda shown: self._place(shown.test)),
             families=self.config.stash.get(FAMILIES, {}),
             sources=self.config.stash.get(SOURCES, {}),
             drift=self.drift,
         )
+
+    def _place(self, test: str) -> int:
+        return self.order.get(test, -1)  # what is in no order, such as a file that cannot be loaded, comes first
+
+    def _under_test(self) -> list[Subject]:
+        """One record a subject, with every device it was on."""
+        records: dict[str, list[Subject]] = {}
+        for _, one in sorted(self.subjects, key=lambda described: self._place(described[0])):
+            records.setdefault(one.name, []).append(one)
+        devices = {name: ", ".join(sorted({one.device for one in ones})) for name, ones in records.items()}
+        return [ones[0].model_copy(update={"device": devices[name]}) for name, ones in records.items()]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -102,8 +118,12 @@ class Reporting:
 
     def _keep(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         self.claims[report.nodeid] = claim_of(report)
-        self.subjects.update({subject.name: subject for subject in records_of(report, Subject)})
+        self.subjects += [(report.nodeid, subject) for subject in records_of(report, Subject)]
         self.drawings += records_of(report, Shown)
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        if isinstance(warning_message.message, BatchHalved):
+            self.notes.append(str(warning_message.message))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo) -> None:
         self.ended = str(excinfo.value) or "stopped by Ctrl-C"

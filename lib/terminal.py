@@ -48,6 +48,9 @@ def render(session: Session, console: Console) -> None:
     if session.not_measured:
         console.print()
         _print_list("Not measured", session.not_measured, console)
+    if session.notes:
+        console.print()
+        _print_list("Notes", session.notes, console)
     if session.drift:
         console.print()
         render_drift(session.drift, console)

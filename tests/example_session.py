@@ -62,6 +62,7 @@ def example_session() -> Session:
         versions={"python": "3.11.2", "torch": "2.13.0", "transformer-lens": "4.3.0"},
         subjects=[_subject("planted"), _subject("second")],
         not_measured=["third-model: its weights are not on this machine. To measure it: pytest claims -m gpu"],
+        notes=["out of GPU memory: going on with 12 prompts at once"],
         claims=[*_planted(), *_second()],
         drawings=[
             Shown(test="claims/test_movers.py::test_copies[planted]", subject="planted", drawing=head_map(2.986)),
@@ -80,7 +81,7 @@ def all_hold() -> Session:
     """A session of one subject about which every claim holds."""
     session = example_session()
     return session.model_copy(
-        update={"subjects": session.subjects[1:], "claims": _second(), "drawings": [], "not_measured": []}
+        update={"subjects": session.subjects[1:], "claims": _second(), "drawings": [], "not_measured": [], "notes": []}
     )
 
 

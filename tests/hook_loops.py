@@ -26,6 +26,10 @@ def put(value: Tensor, index: tuple) -> Callable[[Tensor], Tensor]:
     return change
 
 
+def _prompts(run: Run) -> Tensor:
+    return torch.arange(len(run.tokens), device=run.tokens.device)
+
+
 def edited(model: Model, run: Run, answers: Tensor, edits: list[Edit]) -> Tensor:
     """The logit difference of the run's prompts under some edits."""
     return model.run(run.tokens, last=run.last, edits=edits).logit_difference(answers)
@@ -41,7 +45,7 @@ def patch_head(
     model: Model, base: Run, source: Run, answers: Tensor, site: str, head: Head, position: Tensor | None = None
 ) -> Tensor:
     """`base` with a head's z, q, k, v or pattern from `source`, at all positions or one (pattern: the query)."""
-    prompt = torch.arange(len(base.tokens))
+    prompt = _prompts(base)
     if site == "pattern":
         index = (slice(None), head.index) if position is None else (prompt, head.index, position)
     else:
@@ -53,7 +57,7 @@ def _frozen(
     model: Model, clean: Run, corrupted: Run, senders: Collection[Head], position: Tensor, mlps: str
 ) -> list[Edit]:
     """Every head frozen at its clean z, the senders at `position` at their corrupted one; MLPs computed, or frozen."""
-    edits, prompt = [], torch.arange(len(clean.tokens))
+    edits, prompt = [], _prompts(clean)
     for layer in range(model.weights.n_layers):
         z = clean["z"][layer].clone()
         for sender in senders:
@@ -100,7 +104,7 @@ def path_to_heads(
     """
     edits = _frozen(model, clean, corrupted, senders, position, mlps)
     frozen = model.run(clean.tokens, last=clean.last, keep=[site], edits=edits)
-    prompt, edits = torch.arange(len(clean.tokens)), []
+    prompt, edits = _prompts(clean), []
     for receiver in receivers:
         index = (prompt, position, receiver.index)
         edits.append(Edit(site, receiver.layer, put(frozen[site][receiver.layer][index], index)))
@@ -127,8 +131,8 @@ def run_circuit(
 
     union=True is a wrong variant that has been published: every prompt keeps the positions of all prompts.
     """
-    keep = torch.zeros(values.shape[:-1], dtype=torch.bool)  # layer batch pos head
-    prompt = slice(None) if union else torch.arange(len(run.tokens))
+    keep = values.new_zeros(values.shape[:-1], dtype=torch.bool)  # layer batch pos head
+    prompt = slice(None) if union else _prompts(run)
     for head, names in kept.items():
         for name in [names] if isinstance(names, str) else names:
             keep[head.layer, prompt, positions[name], head.index] = True
@@ -148,7 +152,7 @@ def knock_out(
     answers: Tensor,
 ) -> Tensor:
     """Some heads replaced by `values` at their positions, everything else intact."""
-    edits, prompt = [], torch.arange(len(run.tokens))
+    edits, prompt = [], _prompts(run)
     for head, names in heads.items():
         for name in [names] if isinstance(names, str) else names:
             index = (prompt, positions[name], head.index)

@@ -27,11 +27,13 @@ KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern")
 
 
 @cache
-def random_model(*, n_layer: int, n_head: int, n_embd: int, dtype: str = "float64", vocab_size: int = 97) -> Model:
+def random_model(
+    *, n_layer: int, n_head: int, n_embd: int, dtype: str = "float64", vocab_size: int = 97, device: str = "cpu"
+) -> Model:
     """A seeded random GPT-2 of that shape, loaded as any model under test."""
     with tempfile.TemporaryDirectory() as directory:
         save_random(Path(directory), n_layer=n_layer, n_head=n_head, n_embd=n_embd, vocab_size=vocab_size)
-        return load(Path(directory), name="random", device="cpu", dtype=dtype)
+        return load(Path(directory), name="random", device=device, dtype=dtype)
 
 
 def save_random(directory: Path, *, n_layer: int, n_head: int, n_embd: int, vocab_size: int = 97) -> None:
@@ -75,6 +77,11 @@ class Prompts:
     def last(self) -> Tensor:
         return self.positions["END"]
 
+    def to(self, device: torch.device) -> Prompts:
+        """The same batch on a device."""
+        positions = {name: at.to(device) for name, at in self.positions.items()}
+        return Prompts(self.tokens.to(device), positions, self.answers.to(device), self.template.to(device))
+
     def run(self, model: Model) -> Run:
         return model.run(self.tokens, last=self.last, keep=KEEP)
 
@@ -109,7 +116,7 @@ def other_names(batch: Prompts) -> Prompts:
 
 
 def _changed(batch: Prompts, names: tuple[str, ...], *, step: int) -> Prompts:
-    tokens, rows = batch.tokens.clone(), torch.arange(len(batch.tokens))
+    tokens, rows = batch.tokens.clone(), torch.arange(len(batch.tokens), device=batch.tokens.device)
     for i, name in enumerate(names):
         at = batch.positions[name]
         tokens[rows, at] = (tokens[rows, at] + step + i) % int(batch.tokens.max()) + 1

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.budget import ENOUGH_ROWS, BatchHalved, in_batches
+from lib.budget import ENOUGH_ROWS, BatchHalved, in_batches, memory_size, within
 
 
 def doubled(sizes, *, fits=100):
@@ -44,3 +44,45 @@ def test_one_prompt_too_many_is_an_error_that_says_what_to_do():
         in_batches(doubled([]), torch.arange(2), rows=5, row_bytes=8, budget=39)
     with pytest.warns(BatchHalved), pytest.raises(ValueError, match="does not hold the work on one prompt"):
         in_batches(doubled([], fits=0), torch.arange(2), rows=1, row_bytes=1, budget=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1B", 1), ("2GB", 2 * 10**9), ("512MiB", 2**29), ("1.5 gib", 3 * 2**29), ("7kb", 7000)]
+)
+def test_a_memory_size_is_a_number_with_a_unit(text, size):
+    assert memory_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "2", "GB", "-1GB", "0MB", "0.1B", "1e9B", "2 GBs", "two GB", "nanGB"])
+def test_anything_else_is_no_memory_size(text):
+    with pytest.raises(ValueError, match="is no memory size: give a number and one of B, kB, "):
+        memory_size(text)
+
+
+def sizes_used(n, **arguments):
+    """How many of `n` prompts at once a measurement gets."""
+    sizes = []
+    in_batches(doubled(sizes), torch.arange(n), rows=5, row_bytes=8, **{"budget": None, **arguments})
+    return sizes
+
+
+def test_a_session_limit_holds_where_no_budget_is_given_and_ends_with_its_block():
+    with within(130):
+        assert sizes_used(10) == [3, 3, 3, 1]
+        assert sizes_used(10, budget=400) == [10]
+        with within(80):
+            assert sizes_used(4) == [2, 2]
+        assert sizes_used(4) == [3, 1]
+        with pytest.raises(ValueError, match="does not hold one prompt"), within(8):
+            sizes_used(4)
+        assert sizes_used(4) == [3, 1]
+    assert sizes_used(10) == [10]
+
+
+def test_half_of_the_free_memory_is_shared_among_processes(monkeypatch):
+    monkeypatch.setattr("lib.budget.free_memory", lambda device: 960)
+    assert sizes_used(12) == [12]
+    with within(processes=3):
+        assert sizes_used(12) == [4, 4, 4]
+    with within(120, processes=3):
+        assert sizes_used(12) == [3, 3, 3, 3]

@@ -72,6 +72,7 @@ def test_a_model_without_the_circuits_heads_is_a_usage_error(tmp_path):
     [
         (("--claims-prompts", "3"), "whole number of at least 24"),
         (("--claims-device", "tpu"), "'tpu'"),
+        (("--claims-memory", "plenty"), "'plenty' is no memory size: give a number and one of B, kB, MB"),
         (("--claims-dtype", "int8"), "invalid choice: 'int8'"),
     ],
 )

@@ -42,7 +42,7 @@ def test_everybody_is_served(prompts, right, record):
     """Everybody is served."""
     wrong = [prompt for prompt in prompts if "J" in prompt.io[0] + prompt.s1[0]]
     example = (wrong or prompts)[0].text
-    served = record("served", exact(0.0 if wrong else 1.0), right, example=example)
+    served = record("served", exact(0.0 if wrong else 1.0), right, worst_prompt=example)
     assert served in right
 '''
 MINIMAL = "While Aaron and Jack were waiting at the airport, Jack handed a bag to"
@@ -55,7 +55,7 @@ from lib.statistics import exact
 def test_values(values, right, record):
     """They are right."""
     for value in values:
-        record("value", exact(value), right, example=f"example {{value}}")
+        record("value", exact(value), right, worst_prompt=f"example {{value}}")
     record("another", exact(1.0), right)
     assert exact(values[-1]) in right
 '''
@@ -88,7 +88,7 @@ def test_a_fault_is_shrunk_to_one_sentence_and_recorded_once(run, arguments):
     assert MINIMAL in failed.reason
     assert "accepted: at least 1; published: 'always right'" in failed.reason
     [figure] = failed.measurements
-    assert (figure.value, figure.verdict, figure.example) == (0.0, "fail", MINIMAL)
+    assert (figure.value, figure.verdict, figure.worst_prompt) == (0.0, "fail", MINIMAL)
 
 
 @pytest.mark.parametrize(

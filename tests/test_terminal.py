@@ -79,6 +79,11 @@ def test_what_was_not_measured_is_said():
     assert "Not measured" not in rendered(all_hold())
 
 
+def test_what_went_otherwise_than_planned_is_said():
+    assert "Notes:\n  out of GPU memory: going on with 12 prompts at once" in rendered(example_session())
+    assert "Notes" not in rendered(all_hold())
+
+
 def test_brackets_are_text_not_markup():
     odd = claim("a.py::test_a", "x[y]", "Heads [red] and [9.9] copy.", "failed", reason="assert [1] == [bold]")
     text = rendered(example_session().model_copy(update={"claims": [odd]}))
