@@ -19,7 +19,7 @@ from lib.references import Reference
 from lib.reporting import Reporting
 from lib.statistics import Estimate
 
-pytest_plugins = ["lib.baseline_plugin", "lib.interruptions", "lib.progress"]
+pytest_plugins = ["lib.baseline_plugin", "lib.html_plugin", "lib.interruptions", "lib.progress"]
 RECORDER = pytest.StashKey[Recorder]()
 
 
