@@ -16,9 +16,8 @@ from lib import html_report
 from lib.reporting import Reporting
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-LOG = (
-    '<details id="log"><summary>Log of every test</summary></details>'  # report.css hides the table while it is closed
-)
+# Empty, because pytest-html's table comes after it: report.css hides the table while this is closed.
+LOG = '<details id="log"><summary><h2>Log of every test</h2></summary></details>'
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,9 +59,7 @@ class HtmlReport:
     def pytest_html_results_summary(self, prefix: list[str]) -> None:
         session = self.reporting.measured or self.reporting.session()
         self.data.title = html_report.title(session)
-        self.config.pluginmanager.unregister(
-            self.writer
-        )  # no line of its own in the terminal: the file may not be there
+        self.config.pluginmanager.unregister(self.writer)  # else it says it wrote the file even where it could not
         prefix += [VIEWPORT, f"<style>{html_report.style()}</style>", html_report.body(session), LOG]
 
     def pytest_html_results_table_header(self, cells: list[str]) -> None:
