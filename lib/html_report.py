@@ -1,10 +1,12 @@
-"""The claim report: one HTML page from the records of a session, for a reader who never runs the suite.
+"""The claim report: HTML from the records of a session, for a reader who never runs the suite.
 
-Self-contained: style, script and plotly are in the page, and its Content-Security-Policy lets nothing else run or load.
-jinja2 escapes whatever the records hold; what stands in figures is escaped in lib/figures.py, because plotly reads its
-labels as markup. A saved claims.json is rendered again, without running anything, by
+Self-contained: style, script and plotly are in it. jinja2 escapes whatever the records hold; what stands in figures is
+escaped in lib/figures.py, because plotly reads its labels as markup. At the end of a run lib/html_plugin.py hands it to
+pytest-html. A saved claims.json is rendered again, without running anything and without pytest-html's log, by
 
-    python -m lib.html_report reports/claims.json reports/claims.html
+    python -m lib.html_report reports/claims.json page.html
+
+and the Content-Security-Policy of that page lets nothing but its own scripts run or load.
 """
 
 from __future__ import annotations
@@ -57,7 +59,24 @@ class Family(NamedTuple):
 
 
 def page(session: Session) -> str:
-    """The whole page."""
+    """A whole page that stands alone."""
+    return TEMPLATES.get_template("report_page.html.jinja").render(
+        title=title(session), style=style(), body=body(session), policy=_policy(_scripts(session))
+    )
+
+
+def title(session: Session) -> str:
+    """The heading, as plain text."""
+    return f"Circuit claims: {', '.join(filter(None, verdicts.subject_names(session))) or 'nothing was measured'}"
+
+
+def style() -> Markup:
+    """The style sheet: for the page around the body, and for what pytest-html adds to it."""
+    return Markup(_beside("report.css"))
+
+
+def body(session: Session) -> Markup:
+    """Everything between a page's heading and its end, scripts included."""
     drawn: dict[str, int] = {}  # each drawing once, although every case of a parametrised claim may show it
     shown: dict[str, list[tuple]] = {}
     data = []
@@ -68,17 +87,14 @@ def page(session: Session) -> str:
             data.append(figures.figure(one.drawing))
         shown.setdefault(one.test, []).append((drawn[key], one.drawing))
     grouped = families(session)
-    scripts = [plotly(), _beside("report.js")] if any(data) else []
-    return TEMPLATES.get_template("report.html.jinja").render(
+    text = TEMPLATES.get_template("report.html.jinja").render(
         session=session,
         subjects=verdicts.subject_names(session),
         families=grouped,
         states=[state for state in reversed(ORDER) if any(family.counts[state] for family in grouped)],
         shown=shown,
         data=data,
-        style=Markup(_beside("report.css")),
-        scripts=[Markup(script) for script in scripts],
-        policy=_policy(scripts),
+        scripts=[Markup(script) for script in _scripts(session)],
         numbers={claim.test: i for i, claim in enumerate(session.claims)},
         claims_about=verdicts.claims_about,
         strip_width=STRIP_WIDTH,
@@ -93,6 +109,7 @@ def page(session: Session) -> str:
         verdict_standings=VERDICT_STANDINGS,
         no_subject=verdicts.NO_SUBJECT,
     )
+    return Markup(text)
 
 
 def families(session: Session) -> list[Family]:
@@ -143,6 +160,11 @@ def plotly() -> str:
     from plotly.offline import get_plotlyjs  # takes a moment: only a page with figures should pay it
 
     return get_plotlyjs()
+
+
+def _scripts(session: Session) -> list[str]:
+    plotted = any(not isinstance(one.drawing, Table) for one in session.drawings)
+    return [plotly(), _beside("report.js")] if plotted else []
 
 
 def _policy(scripts: list[str]) -> str:

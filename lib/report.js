@@ -19,7 +19,7 @@ function draw(place) {
   Plotly.react(place, data, layout, { displayModeBar: false, responsive: true });
 }
 
-function open(claim) {
+function reveal(claim) {
   if (claim && claim.tagName === "DETAILS") claim.open = true;
 }
 
@@ -37,7 +37,7 @@ for (const [moment, printing] of [["beforeprint", true], ["afterprint", false]])
   });
 }
 
-const followed = () => open(document.getElementById(decodeURIComponent(location.hash.slice(1))));
+const followed = () => reveal(document.getElementById(decodeURIComponent(location.hash.slice(1))));
 addEventListener("hashchange", followed);
 followed();
 redraw(); // a claim may have been opened before this script was read

@@ -19,14 +19,24 @@ from typing import Protocol
 import pytest
 from rich.console import Console
 
-from lib import html_report, markdown_summary, terminal
+from lib import markdown_summary, terminal
 from lib.budget import BatchHalved
 from lib.completeness import selection
 from lib.files import write_whole
 from lib.measurements import Claim, Comparison, Measurement, Session, Shown, Subject, as_json
 from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
 
-VERSIONS_OF = ("torch", "transformer-lens", "transformers", "numpy", "scipy", "hypothesis", "pytest", "plotly")
+VERSIONS_OF = (
+    "torch",
+    "transformer-lens",
+    "transformers",
+    "numpy",
+    "scipy",
+    "hypothesis",
+    "pytest",
+    "pytest-html",
+    "plotly",
+)
 SENTENCE = "sentence"
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
 FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
@@ -56,6 +66,7 @@ class Reporting:
         self.ended = ""
         self.guard: Guard | None = None
         self.drift: Comparison | None = None
+        self.measured: Session | None = None  # what was written at the end
         self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
     def session(self) -> Session:
@@ -135,11 +146,10 @@ class Reporting:
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             if self.guard:
                 self.drift = self.guard.check(self.session(), self.faults)
-            measured = self.session()
-            self.write(folder / "claims.json", as_json(measured))
-            self.write(folder / "claims.html", html_report.page(measured))
+            self.measured = self.session()
+            self.write(folder / "claims.json", as_json(self.measured))
             self._summarise()
-        yield
+        yield  # in here the page is written, by way of lib/html_plugin.py
         failed = self.faults or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,74 @@
+"""Has pytest-html write the claim report: html_report.py's body as its summary, and its own table below as the log.
+
+pytest-html inserts its summary, cells and environment as they are, so they are escaped here or left out. It opens the
+file it writes where an earlier report may stand; lib/reporting.py's way of writing takes that over.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import pytest
+from pytest_html.basereport import BaseReport
+from pytest_html.report_data import ReportData
+
+from lib import html_report
+from lib.reporting import Reporting
+
+VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+# Empty, because pytest-html's table comes after it: report.css hides the table while this is closed.
+LOG = '<details id="log"><summary><h2>Log of every test</h2></summary></details>'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ask pytest-html for the report. pytest calls later plugins first, so pytest-html, an installed one, reads it."""
+    option = config.option
+    if option.claims_report is None or hasattr(config, "workerinput"):
+        return
+    asked = bool(option.htmlpath)
+    option.htmlpath = option.htmlpath or str(option.claims_report / "claims.html")
+    option.self_contained_html = True  # one file that can be sent to somebody
+    reporting: Reporting = config.pluginmanager.getplugin("claims-reporting")
+    config.pluginmanager.register(HtmlReport(config, reporting, asked=asked), "claims-html")
+
+
+class HtmlReport:
+    """The plugin object of one session. `asked`: --html was given, so there is a page even where no claim ran."""
+
+    def __init__(self, config: pytest.Config, reporting: Reporting, *, asked: bool) -> None:
+        self.config = config
+        self.reporting = reporting
+        self.asked = asked
+        self.data: ReportData | None = None
+        self.writer: BaseReport | None = None
+
+    def pytest_plugin_registered(self, plugin: object) -> None:
+        if isinstance(plugin, BaseReport):
+            self.writer = plugin
+            plugin._write_report = self.write
+
+    def write(self, page: str) -> None:
+        """Write the page as every report is written, and say so where the others are said."""
+        if self.asked or self.reporting.measured:
+            self.reporting.write(self.writer._report_path, page)
+
+    def pytest_html_report_title(self, report: ReportData) -> None:
+        self.data = report  # called when the session starts: what was measured is known at its end
+        report.set_data("environment", {})  # variables of a CI job that may hold markup, or its credentials
+
+    def pytest_html_results_summary(self, prefix: list[str]) -> None:
+        session = self.reporting.measured or self.reporting.session()
+        self.data.title = html_report.title(session)
+        self.config.pluginmanager.unregister(self.writer)  # else it says it wrote the file even where it could not
+        prefix += [VIEWPORT, f"<style>{html_report.style()}</style>", html_report.body(session), LOG]
+
+    def pytest_html_results_table_header(self, cells: list[str]) -> None:
+        del cells[3:]  # Links; Result, Test and Duration stay
+
+    def pytest_html_results_table_row(self, report: pytest.TestReport, cells: list[str]) -> None:
+        cells[1] = f'<td class="col-testId">{escape(report.nodeid)}</td>'
+        del cells[3:]
+
+    def pytest_html_results_table_html(self, report: pytest.TestReport, data: list[str]) -> None:
+        if report.passed:
+            data.clear()
