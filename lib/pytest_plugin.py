@@ -20,7 +20,7 @@ from lib.reporting import Reporting
 from lib.statistics import Estimate
 
 CLAIMS_FOLDER = "claims"
-EXAMPLES = 5  # drawn for each claim about generated examples
+EXAMPLES = 4  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 
 

@@ -106,6 +106,7 @@ def _planted() -> list[Claim]:
     name = "planted"
     copies = figure("copying", name, "copy score of 9.9", 0.97, 0.945, 0.99)
     fails = figure("copying", name, "copy score of 10.0", 0.61, 0.55, 0.68)
+    fails = fails.model_copy(update={"example": "Then Mary and John met, and John spoke to"})
     undecided = figure("difference", name, "logit difference", 3.41, 3.27, 3.56)
     canary = figure("canary", name, "direct logit attribution of 9.9", 2.9874, 2.9874, 2.9874, n=1)
     control = figure("control", name, "copy score of the average head", 0.101, 0.07, 0.14)
