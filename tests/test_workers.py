@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ioi_fixtures import fixtures
 from lib.measurements import Session
 from lib.workers import device_of, groups, without_group
 
@@ -196,7 +197,7 @@ def stand_ins(*places):
     for place in places:
         file, _, subject = place.partition(" ")
         call = SimpleNamespace(params={"subject": subject} if subject else {})
-        items.append(SimpleNamespace(path=Path(file), callspec=call))
+        items.append(SimpleNamespace(path=Path(file), callspec=call, stash=pytest.Stash()))
     return items
 
 
@@ -205,6 +206,13 @@ def test_a_worker_takes_a_subject_or_where_there_are_more_workers_a_file_of_it()
     assert groups(items, workers=2) == [0, 0, 0, 1, 1]
     assert groups(items, workers=3) == [0, 0, 1, 2, 3]
     assert groups(stand_ins("a", "a", "b", "a one", "b one"), workers=1) == [0, 0, 1, 2, 2]
+
+
+def test_the_probe_prompt_runs_before_what_is_next_in_this_process_if_it_is_of_another_file_or_subject():
+    test, sibling, of_other_subject, of_other_file = stand_ins("a one", "a one", "a two", "b one")
+    for following, last in ((sibling, False), (of_other_subject, True), (of_other_file, True), (None, True)):
+        fixtures.pytest_runtest_protocol(test, following)
+        assert fixtures.is_last_of_file(test) is last
 
 
 def test_a_test_is_called_what_it_is_called_without_workers():
