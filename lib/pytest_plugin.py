@@ -24,7 +24,7 @@ from lib.reporting import Reporting
 from lib.statistics import Estimate
 
 pytest_plugins = ["lib.baseline_plugin", "lib.html_plugin", "lib.interruptions", "lib.progress", "lib.workers"]
-EXAMPLES = 5  # drawn for each claim about generated examples
+EXAMPLES = 4  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 PROCESSES = pytest.StashKey[int]()  # how many compute on this one's device, itself included; one where it is not set
 

@@ -1,4 +1,4 @@
-"""pytest-html writes the page at the end of a run: ours as its summary, its own table as the log, and whole."""
+"""pytest-html writes the page at the end of a run: our page as its summary, its table as the log; whole or not."""
 
 import json
 import re
