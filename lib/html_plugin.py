@@ -6,13 +6,16 @@ file it writes where an earlier report may stand; lib/reporting.py's way of writ
 
 from __future__ import annotations
 
+import os
 from html import escape
+from pathlib import Path
 
 import pytest
 from pytest_html.basereport import BaseReport
 from pytest_html.report_data import ReportData
 
 from lib import html_report
+from lib.pytest_plugin import require_writable
 from lib.reporting import Reporting
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -26,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.claims_report is None or hasattr(config, "workerinput"):
         return
     asked = bool(option.htmlpath)
+    if asked:
+        require_writable(Path(os.path.expandvars(option.htmlpath)).expanduser().parent, option="--html")
     option.htmlpath = option.htmlpath or str(option.claims_report / "claims.html")
     option.self_contained_html = True  # one file that can be sent to somebody
     reporting: Reporting = config.pluginmanager.getplugin("claims-reporting")

@@ -105,18 +105,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.claims_report is None and claims_are_asked_for(config):
         option.claims_report = config.rootpath / "reports"
     if option.claims_report:
-        _check_writable(option.claims_report)
+        require_writable(option.claims_report, option="--claims-report")
     _draw_few_examples(config)
     config.stash[RECORDER] = Recorder()
     config.pluginmanager.register(Reporting(config, config.stash[RECORDER]), "claims-reporting")
 
 
-def _check_writable(folder: Path) -> None:
+def require_writable(folder: Path, *, option: str) -> None:
+    """A usage error where no report can be made in the folder that `option` names."""
     try:
         check_writable(folder)
     except OSError as error:
         raise pytest.UsageError(
-            f"no report can be written to {folder} ({error.strerror}): name another folder with --claims-report"
+            f"no report can be written to {folder} ({error.strerror}): name another folder with {option}"
         ) from error
 
 

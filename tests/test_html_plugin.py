@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 from html import unescape
 
 import pytest
@@ -110,8 +111,18 @@ def test_what_a_ci_service_says_of_a_job_is_not_in_the_page(project, monkeypatch
     assert "name:secret" not in page_of(project)
 
 
-def test_a_page_that_cannot_be_written_fails_the_run_in_one_line(project):
-    result = project.runpytest("claims", "-k", "holds", "--html", "/sys/page.html")  # not even root makes a file there
+@pytest.mark.parametrize("folder", ["/sys", "/sys/nowhere"])  # not even root makes a file there
+def test_a_place_that_cannot_be_written_to_is_told_before_any_claim_runs(folder, project):
+    result = project.runpytest("claims", "--html", f"{folder}/page.html")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = f"no report can be written to {folder} (*): name another folder with --html"
+    assert fnmatch(result.stderr.str().strip(), f"ERROR: {said}")
+    assert not project.path.joinpath("reports", "claims.json").exists()
+
+
+def test_a_page_that_cannot_be_written_at_the_end_fails_the_run_in_one_line(project):
+    project.path.joinpath("reports", "claims.html").mkdir(parents=True)
+    result = project.runpytest("claims", "-k", "holds")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["/sys/page.html could not be written (*): there is no report"])
+    result.stdout.fnmatch_lines(["*claims.html could not be written (Is a directory): there is no report"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
