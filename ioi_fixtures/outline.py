@@ -36,6 +36,7 @@ ADDRESSES: Mapping[str, str] = MappingProxyType(
         "McDougall et al. 2023": "https://arxiv.org/abs/2310.04625",
         "Conmy et al. 2023": "https://arxiv.org/abs/2304.14997",
         "ACDC": "https://arxiv.org/abs/2304.14997",
+        "Kobayashi et al. 2020": "https://arxiv.org/abs/2004.10102",
         "Miller et al. 2024": "https://arxiv.org/abs/2407.08734",
         "Shi et al. 2024": "https://arxiv.org/abs/2410.13032",
         "Elhage et al. 2021": "https://transformer-circuits.pub/2021/framework/index.html",
