@@ -1,7 +1,7 @@
-"""Interventions that several claims read, as session fixtures: each is computed once a subject.
+"""Interventions that several claims read, as fixtures: each is computed once a subject.
 
 Everything is patched or averaged from the ABC prompts unless a fixture says otherwise, and every value is a logit
-difference per prompt, unnormalised.
+difference per prompt, unnormalised. What keeps whole runs for the claims of one file ends with that file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RANDOM_SEQUENCES = 50
 RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100, but short contexts are to be in reach
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def without_mlp(model: Model, ioi: Batch, abc: Batch, abc_run: Run) -> Callable[[int], Run]:
     """The model on IOI prompts with one MLP's output at its ABC mean by template, at every position."""
 
@@ -58,7 +58,7 @@ def without_mlp(model: Model, ioi: Batch, abc: Batch, abc_run: Run) -> Callable[
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def knocked_out(model: Model, ioi: Batch, abc_means: Tensor) -> Callable[..., Run]:
     """The model on IOI prompts with heads knocked out at END, by "mean" (ABC, by template) or by "zero"."""
 
@@ -82,7 +82,7 @@ def knocked_out(model: Model, ioi: Batch, abc_means: Tensor) -> Callable[..., Ru
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def attribution_change(
     model: Model, ioi: Batch, ioi_run: Run, knocked_out: Callable[..., Run]
 ) -> Callable[[tuple[Head, ...], str], Tensor]:
@@ -91,7 +91,7 @@ def attribution_change(
     return cache(lambda heads, by: attribution_by_head(knocked_out(heads, by), model.weights, ioi.answers) - before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def without_s_inhibition(knocked_out: Callable[..., Run]) -> Run:
     """The model on IOI prompts with the S-inhibition heads at their ABC means at END."""
     return knocked_out(S_INHIBITION, "mean")
@@ -168,7 +168,7 @@ class Pair(NamedTuple):
         return ratio_of_means(patched - corrupted, clean - corrupted)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
     """The first prompts, and the same with the indirect object's name at S2."""
     few = prompts[:PATCHED_PROMPTS]
@@ -267,14 +267,14 @@ def random_incompleteness(incompleteness: Callable[[frozenset[Head]], Tensor]) -
     return torch.stack([incompleteness(removed) for removed in map(random_subset, range(RANDOM_SETS))]).mean(0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def patched_heads(model: Model, s2_swapped_pair: Pair) -> Callable[[str], Tensor]:
     """The corrupted run with one head's z, q, k, v or pattern from the clean run. [layer head batch]"""
     pair = s2_swapped_pair
     return cache(lambda site: patch_heads(model.weights, pair.corrupted, pair.clean, pair.batch.answers, site=site))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def patched_streams(model: Model, s2_swapped_pair: Pair) -> Callable[[str, str, int], Tensor]:
     """The corrupted run with the residual stream, an attention or MLP output patched at a named position. [batch]"""
     pair = s2_swapped_pair

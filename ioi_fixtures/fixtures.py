@@ -59,7 +59,7 @@ def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def witness(subject: Subject, model: Model) -> Model:
     """The subject read and run without any hooking library, in float64."""
     return load(subject.directory(), name="witness", device=str(model.device), dtype="float64", backend="plain")
