@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 # A matrix product of this many rows already runs at full rate; larger batches only cost memory.
-ENOUGH_ROWS = 8192
+ENOUGH_ROWS = 4096
 DECIMAL = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS = {**DECIMAL, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _LIMIT: ContextVar[Callable[[torch.device], int]] = ContextVar("limit", default=lambda device: free_memory(device) // 2)
