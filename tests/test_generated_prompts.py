@@ -6,9 +6,8 @@ import pytest
 from hypothesis import settings
 
 from ioi_fixtures import planted
-from lib.html_report import detail
 from lib.measurements import Session
-from tests.example_session import SCRIPT, claim, figure
+from tests.example_session import figure
 from tests.test_command_line import claims
 
 pytest_plugins = ["pytester"]
@@ -100,16 +99,7 @@ def test_of_many_examples_one_figure_is_kept(run, values, kept):
     [one], _ = run(SEQUENCE.format(values=[values]))
     figures = {figure.label: figure for figure in one.measurements}
     assert len(one.measurements) == len(figures) == 2
-    assert (figures["value"].value, figures["value"].example) == (kept, f"example {kept}")
-
-
-def test_the_example_behind_a_figure_is_shown_as_text_alone():
-    worst = figure("copying", "planted", "lowest", 0.97, 0.945, 0.99).model_copy(update={"example": SCRIPT})
-    shown = detail(claim("test_movers.py::test_worst", "planted", "It holds.", "passed", worst))
-    assert SCRIPT not in shown
-    assert "<dt>found in</dt><dd>&lt;script&gt;" in shown
-    without = worst.model_copy(update={"example": ""})
-    assert "found in" not in detail(claim("test_movers.py::test_worst", "planted", "It holds.", "passed", without))
+    assert (figures["value"].value, figures["value"].worst_prompt) == (kept, f"example {kept}")
 
 
 def test_the_room_of_a_figure_is_its_distance_from_the_nearer_end_of_the_band():
@@ -124,7 +114,7 @@ def test_a_model_that_answers_by_chance_fails_on_a_prompt_one_can_read(tmp_path)
     [failed] = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))["claims"]
     assert failed["outcome"] == "failed"
     [figure] = failed["measurements"]
-    sentence = figure["example"].partition(" (logit difference -")[0]
+    sentence = figure["worst_prompt"].partition(" (logit difference -")[0]
     assert f"prompts=(Prompt('{sentence}'),)" in failed["reason"]
     assert len(failed["reason"]) < 1500  # models and runs are one line each
 
