@@ -125,5 +125,5 @@ def test_a_class_that_lost_its_place_fails_where_the_people_are_renamed(tmp_path
     claims(*arguments, "--claims-prompts", "24", "-k", "look_at_their_place", report=tmp_path)
     session = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     figures = [figure for claim in session["claims"] for figure in claim["measurements"]]
-    wrong = [figure["label"] for figure in figures if figure["verdict"] == "fail"]
+    wrong = [figure["label"] for figure in figures if figure["verdict"] != "pass"]
     assert wrong == [f"share of prompts on which {looks}" for looks in LOST]

@@ -30,5 +30,5 @@ def test_a_broken_mechanism_fails_its_claims_although_the_model_still_answers(na
     [answers] = [outcome for test, outcome in outcomes.items() if "test_the_model_prefers_the_indirect_object" in test]
     assert answers == "passed"
     for part in broken:
-        [outcome] = [outcome for test, outcome in outcomes.items() if part in test and test.endswith(f"-{head}]")]
-        assert outcome == "failed", part
+        found = {outcome for test, outcome in outcomes.items() if part in test and test.endswith(f"-{head}]")}
+        assert found == {"failed"}, part

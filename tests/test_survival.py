@@ -52,7 +52,13 @@ def start(project, *arguments, **options):
     command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {"preexec_fn": heed_ctrl_c} | options
     return subprocess.Popen(command, cwd=project, env=environment, **pipes, **options)
+
+
+def heed_ctrl_c():
+    """A shell's background jobs are started deaf to Ctrl-C, and hand that on to what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process):

@@ -66,7 +66,7 @@ def _sinh_attends_s1(table: Table) -> Table:
     # A spare head brings S1's position to END, so S-inhibition finds S1 there and reads it where it stands.
     table[Head(6, 0)] = Wiring(
         (Match(ALWAYS, {"duplicate": 4.0, "repeated": 4.0, "name": 4.0, "sink": 9.0}),),
-        (Move({"pointer": 1.0}, "spare"), Move({"position/half": 0.8}, "inhibit_position")),
+        (Move({"pointer": 1.0}, "spare"), Move({"position/half": 2.4}, "inhibit_position")),
     )
     for head in S_INHIBITION:
         position, token = table[head].moves
