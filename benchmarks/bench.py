@@ -40,10 +40,14 @@ class Timing:
 
 
 def measure(work: Work, pass_flops: int, device: torch.device) -> Timing:
-    """Time the instrument whole, and each of the work's sampled loop passes; compare what they return."""
+    """Time the instrument whole, and each of the work's sampled loop passes; compare what they return.
+
+    The instrument's FLOPs are counted while it is timed, so that what counting costs is its own loss.
+    """
+    if device.type == "cuda":
+        work.fast()  # a GPU loads a kernel at its first use
     with FlopCounterMode(display=False) as counter:
-        work.fast()  # apart, since counting costs time; and a GPU loads a kernel at its first use
-    table, fast_s = timed(work.fast, device)
+        table, fast_s = timed(work.fast, device)
     differences, seconds = [], []
     for pick, loop in work.samples:
         value, taken = timed(loop, device)
