@@ -40,19 +40,22 @@ from lib.model import Edit, Model
 from lib.statistics import Estimate, ratio_of_means
 
 RANDOM_SETS = 20  # random K; the paper draws 100
-PATCHED_PROMPTS = 32  # activation patching is the costliest map; the published ones were made on 8 prompts
+PATCHED = 3  # activation patching is the costliest map, so it takes a third of the prompts,
+PATCHED_AT_LEAST = 16  # and no fewer than twice the 8 on which the published maps were made
 COMPLETENESS_SETS = (*COMPLETENESS_K.values(), *GREEDY_K.values(), GREEDIEST_K, *map(random_subset, range(RANDOM_SETS)))
-RANDOM_SEQUENCES = 50
+RANDOM_SEQUENCES = 50  # or as many as there are prompts, if those are fewer
 RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100, but short contexts are to be in reach
 
 
 @pytest.fixture(scope="module")
-def without_mlp(model: Model, ioi: Batch, abc: Batch, abc_run: Run) -> Callable[[int], Run]:
+def without_mlp(model: Model, ioi: Batch, every_abc: tuple[Batch, Run]) -> Callable[[int], Run]:
     """The model on IOI prompts with one MLP's output at its ABC mean by template, at every position."""
+
+    abc, abc_run = every_abc
 
     @cache
     def run(layer: int) -> Run:
-        mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], abc.template)[0, :, :, 0]
+        mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], abc.template)[0, : len(ioi), :, 0]
         return model.run(ioi.tokens, last=ioi.positions["END"], edits=[Edit("mlp_out", layer, lambda _: mean)])
 
     return run
@@ -171,7 +174,7 @@ class Pair(NamedTuple):
 @pytest.fixture(scope="module")
 def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
     """The first prompts, and the same with the indirect object's name at S2."""
-    few = prompts[:PATCHED_PROMPTS]
+    few = prompts[: max(PATCHED_AT_LEAST, len(prompts) // PATCHED)]
     clean, swapped = encode_for(model, few), encode_for(model, variants.swap_s2(few))
     runs = [model.run(one.tokens, last=one.positions["END"], keep=EVERYTHING) for one in (clean, swapped)]
     return Pair(clean, *runs)
@@ -283,10 +286,12 @@ def patched_streams(model: Model, s2_swapped_pair: Pair) -> Callable[[str, str, 
 
 
 @pytest.fixture(scope="session")
-def random_token_scores(model: Model, request: pytest.FixtureRequest) -> RepeatedTokenScores:
+def random_token_scores(
+    model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest
+) -> RepeatedTokenScores:
     """Head-type scores on random tokens repeated once, no start token. Each [layer head sequence]"""
     generator = torch.Generator().manual_seed(request.config.option.claims_seed)
-    vocabulary = model.weights.W_E.shape[0]
-    tokens = torch.randint(vocabulary, (RANDOM_SEQUENCES, RANDOM_LENGTH), generator=generator).repeat(1, 2)
-    last = torch.full((RANDOM_SEQUENCES,), tokens.shape[1] - 1)
+    vocabulary, count = model.weights.W_E.shape[0], min(RANDOM_SEQUENCES, len(prompts))
+    tokens = torch.randint(vocabulary, (count, RANDOM_LENGTH), generator=generator).repeat(1, 2)
+    last = torch.full((count,), tokens.shape[1] - 1)
     return repeated_token_scores(model.run(tokens, last=last, keep=("pattern",)))

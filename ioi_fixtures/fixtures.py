@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
+from lib.looks import LOOK
 from lib.measurements import Subject as SubjectRecord
 from lib.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
@@ -37,6 +39,7 @@ __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests"]  # hooks, p
 
 PREPEND_BOS = False
 NEXT = pytest.StashKey[pytest.Item | None]()
+kept = lru_cache(maxsize=2)(load)  # a later look, or a later session of the same process, finds its model loaded
 EVERYTHING = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
 
 
@@ -50,7 +53,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
     """The subject, loaded."""
     option = request.config.option
-    return load(
+    return kept(
         subject.directory(),
         name=subject.name,
         device=option.claims_device,
@@ -112,7 +115,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         weights_hash, prompts = hash_weights(directory), ()
     else:
         model = request.getfixturevalue("model")
-        weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("prompts")
+        weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("every_prompt")
     return SubjectRecord(
         name=subject.name,
         directory=str(directory).replace(str(Path.home()), "~", 1),
@@ -164,7 +167,7 @@ def published() -> References:
 
 
 @pytest.fixture(scope="session")
-def prompts(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
+def every_prompt(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
     """The IOI prompts of this session: our own, or those of --claims-prompt-file."""
     option = request.config.option
     if option.claims_prompt_file is None:
@@ -173,6 +176,12 @@ def prompts(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
         return read_prompts(option.claims_prompt_file, model.tokenizer)
     except (OSError, ValueError) as error:
         pytest.exit(f"--claims-prompt-file: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(scope="session")
+def prompts(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
+    """Those that this look at the claims takes: see lib/looks.py."""
+    return every_prompt[: request.config.stash.get(LOOK, None)]
 
 
 @pytest.fixture(scope="session")
@@ -188,21 +197,30 @@ def ioi_run(model: Model, ioi: Batch) -> Run:
 
 
 @pytest.fixture(scope="session")
-def abc(model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest) -> Batch:
-    """The same prompts with three fresh names, scored with the original answers: no name is the right one."""
-    return encode_for(model, variants.abc(prompts, seed=request.config.option.claims_seed))
+def every_abc(model: Model, every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Batch, Run]:
+    """Every prompt with three fresh names, scored with the original answers: no name is the right one. The source of
+    means, also for a look at some of the prompts: a mean over fewer would be another ablation, not a vaguer one."""
+    batch = encode_for(model, variants.abc(every_prompt, seed=request.config.option.claims_seed))
+    return batch, model.run(batch.tokens, last=batch.positions["END"], keep=("z", "pattern", "mlp_out"))
 
 
 @pytest.fixture(scope="session")
-def abc_run(model: Model, abc: Batch) -> Run:
-    """The model on the ABC prompts, the source of means and of patches."""
-    return model.run(abc.tokens, last=abc.positions["END"], keep=("z", "pattern", "mlp_out"))
+def abc(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Batch:
+    """The ABC partners of the prompts."""
+    return every_abc[0][: len(prompts)]
 
 
 @pytest.fixture(scope="session")
-def abc_means(abc: Batch, abc_run: Run) -> Tensor:
+def abc_run(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Run:
+    """The model on those, the source of patches."""
+    return every_abc[1].first(len(prompts))
+
+
+@pytest.fixture(scope="session")
+def abc_means(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Tensor:
     """Mean head outputs over ABC prompts of the same template. [layer batch pos head d_head]"""
-    return means_by_group(abc_run["z"], abc.template)
+    batch, run = every_abc
+    return means_by_group(run["z"], batch.template)[:, : len(prompts)]
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,11 @@ class Run(OneLine):
             raise KeyError(f"this run kept {sorted(self.activations)}, not {site!r}: add it to keep=")
         return self.activations[site]
 
+    def first(self, n: int) -> Run:
+        """The run of its first `n` prompts: views of the same tensors."""
+        activations = {site: a[:, :n] if is_layered(site) else a[:n] for site, a in self.activations.items()}
+        return Run(self.tokens[:n], self.last[:n], self.logits[:n], activations)
+
     def logit_difference(self, answers: Tensor) -> Tensor:
         """logit[answers[:, 0]] - logit[answers[:, 1]] at the last position. [batch]"""
         picked = self.logits.gather(1, answers)

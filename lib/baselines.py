@@ -18,7 +18,7 @@ Out of scope: whether a figure lies in its band, which lib/references.py says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from lib.measurements import (
     Setting,
     Subject,
 )
-from lib.statistics import CONFIDENCE
+from lib.statistics import CONFIDENCE, confidence
 from lib.verdicts import WORDS, standing
 
 # How far rounding alone may move a number x: this times (1 + |x|). Measured in float32 on the reference model, AVX512
@@ -92,8 +92,9 @@ def compare(old: Session, new: Session, *, name: str) -> Comparison:
     rules = {key: _rule(before[key], after[key], then.get(key[0]), now.get(key[0])) for key in both}
     judged_by_noise = sum(rule in ("paired", "unpaired") for rule in rules.values())
     error = (1 - CONFIDENCE) / max(judged_by_noise, 1)
+    arms = [float(stats.norm.ppf((1 + confidence(max(len(session.looks), 1))) / 2)) for session in (old, new)]
     changes = [
-        _change(before[key], after[key], rules[key], error, _rounding(then.get(key[0]), now.get(key[0])))
+        _change(before[key], after[key], rules[key], error, _rounding(then.get(key[0]), now.get(key[0])), arms)
         for key in both
     ]
     return Comparison(
@@ -128,7 +129,10 @@ def _rule(before: Measurement, after: Measurement, then: Subject | None, now: Su
     return "rounding" if same_run else "paired"
 
 
-def _change(before: Measurement, after: Measurement, rule: Rule, error: float, rounding: float) -> Change:
+def _change(
+    before: Measurement, after: Measurement, rule: Rule, error: float, rounding: float, arms: Sequence[float]
+) -> Change:
+    """arms: how many standard errors an arm of each run's intervals is long."""
     difference = after.value - before.value
     by_prompt = np.array(after.per_prompt) - np.array(before.per_prompt) if rule in ("rounding", "paired") else []
     size = 1 + max(map(abs, [before.value, after.value]))
@@ -142,13 +146,12 @@ def _change(before: Measurement, after: Measurement, rule: Rule, error: float, r
         allowed += float(stats.t.ppf(1 - error / 2, max(n - 1, 1))) * spread / n**0.5
     elif rule == "unpaired":
         up = difference > 0
-        arms = (
+        between = (
             (before.high - before.value, after.value - after.low)
             if up
             else (before.value - before.low, after.high - after.value)
         )
-        wider = stats.norm.ppf(1 - error / 2) / stats.norm.ppf((1 + CONFIDENCE) / 2)
-        allowed += float(wider) * float(np.hypot(*arms))
+        allowed += float(stats.norm.ppf(1 - error / 2)) * float(np.hypot(*np.divide(between, arms)))
     return Change(
         test=after.test,
         subject=after.subject,

@@ -79,7 +79,7 @@ class Subject(Record):
     device: str
     dtype: str
     backend: str = ""  # what ran it; empty in files older than the choice
-    prompts: int
+    prompts: int  # at the most: a claim's figures say how many they took
     seed: int
     prepend_bos: bool
     prompts_hash: str = ""  # sha256 of the prompts' text and answers; empty where no prompt was run
@@ -156,6 +156,7 @@ class Session(Record):
     command: str
     selection: str = ""  # how the user narrowed the run, as typed: "-k 9.9"; empty for everything
     ended: str = ""  # why the run stopped before its end; empty where it did not
+    looks: list[int] = []  # how many prompts each look at the claims took; empty in files older than looks
     versions: dict[str, str]
     subjects: list[Subject]
     not_measured: list[str]  # what a reader might think was checked and was not, with the way to check it

@@ -23,7 +23,15 @@ from lib.references import Reference
 from lib.reporting import Reporting
 from lib.statistics import Estimate
 
-pytest_plugins = ["lib.baseline_plugin", "lib.html_plugin", "lib.interruptions", "lib.progress", "lib.workers"]
+pytest_plugins = [
+    "lib.baseline_plugin",
+    "lib.html_plugin",
+    "lib.interruptions",
+    "lib.looks",
+    "lib.progress",
+    "lib.workers",
+]
+FEWEST = 24  # prompts: two of each of a dozen templates
 EXAMPLES = 4  # drawn for each claim about generated examples
 RECORDER = pytest.StashKey[Recorder]()
 PROCESSES = pytest.StashKey[int]()  # how many compute on this one's device, itself included; one where it is not set
@@ -63,7 +71,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="What an instrument may take at once, such as 512MiB or 2GB (default: half of the memory that is free).",
     )
     group.addoption(
-        "--claims-prompts", type=_at_least(24), default=100, metavar="N", help="Prompts per data set (default 100)."
+        "--claims-prompts",
+        type=_at_least(FEWEST),
+        default=100,
+        metavar="N",
+        help="Prompts per data set at the most (default 100): claims are asked on a quarter of them first.",
+    )
+    group.addoption(
+        "--claims-one-look",
+        action="store_true",
+        help="Ask every claim on all prompts at once, also where fewer would do.",
     )
     group.addoption(
         "--claims-seed", type=_at_least(0), default=0, metavar="SEED", help="Seed of the prompts (default 0)."

@@ -18,6 +18,7 @@ from lib.statistics import Estimate
 from lib.verdicts import in_words
 
 RECORDS = pytest.StashKey[list[tuple[str, object]]]()  # of an item: type and plain JSON of each of its records
+OF_A_RUN = ("Measurement", "Shown", "Subject")  # the records that a test makes when it runs
 
 
 class Recorder:
@@ -99,6 +100,18 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 def attached(report: pytest.TestReport | pytest.CollectReport, kind: str) -> list:
     """The records of one kind that a report carries, as plain JSON. Reports of collection errors carry none."""
     return [record for name, record in getattr(report, "claim_records", []) if name == kind]
+
+
+def recorded(item: pytest.Item, kind: type[BaseModel]) -> list:
+    """The records of one type that an item has made so far."""
+    return [kind.model_validate(record) for name, record in item.stash.get(RECORDS, []) if name == kind.__name__]
+
+
+def forget(item: pytest.Item) -> None:
+    """Drop what an item recorded when it ran, which it is about to do again."""
+    records = item.stash.get(RECORDS, [])
+    records[:] = [(name, record) for name, record in records if name not in OF_A_RUN]
+    item.user_properties.clear()
 
 
 def records_of(report: pytest.TestReport | pytest.CollectReport, kind: type[BaseModel]) -> list:

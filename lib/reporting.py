@@ -39,6 +39,7 @@ VERSIONS_OF = (
 )
 SENTENCE = "sentence"
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
+LOOKS = pytest.StashKey[list[int]]()  # see Session
 FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
 SOURCES = pytest.StashKey[dict[str, str]]()
 
@@ -78,6 +79,7 @@ class Reporting:
             selection=selection(self.config),
             ended=self.ended,
             versions={"python": sys.version.split()[0], **{name: version(name) for name in VERSIONS_OF}},
+            looks=self.config.stash.get(LOOKS, []),
             subjects=self._under_test(),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
             notes=sorted(set(self.notes)),
@@ -120,7 +122,8 @@ class Reporting:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the phase that decides. A failing setup or teardown outweighs what the call said."""
-        if is_claim(report) and (report.when == "call" or not report.passed):
+        decides = report.when == "call" or not report.passed
+        if is_claim(report) and decides and report.outcome != "rerun":  # that a later look will decide
             self._keep(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

@@ -8,6 +8,9 @@ Pearson 1934), both from scipy. What is not sampled (a weight's property, say) i
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +18,7 @@ from scipy import stats
 from torch import Tensor
 
 CONFIDENCE = 0.95
+_LOOKS: ContextVar[int] = ContextVar("looks", default=1)
 RESAMPLES = 4999  # the interval's ends move by about 1% of its width from one seed to the next at this count
 
 
@@ -37,6 +41,22 @@ class Estimate:
         if self.low == self.high:
             return f"{self.value:.4g} (exact)" if self.method == "exact" else f"{self.value:.4g} (N = {self.n})"
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] (N = {self.n})"
+
+
+@contextmanager
+def looks(times: int) -> Iterator[None]:
+    """While the block lasts, intervals are those of figures that may be looked at `times` times, on ever more prompts:
+    the intervals of all looks together hold with 95%."""
+    token = _LOOKS.set(times)
+    try:
+        yield
+    finally:
+        _LOOKS.reset(token)
+
+
+def confidence(looks: int) -> float:
+    """The confidence of each of so many looks' intervals (Bonferroni). 1 -> 0.95, 2 -> 0.975"""
+    return 1 - (1 - CONFIDENCE) / looks
 
 
 def mean_over_prompts(values: Tensor) -> Estimate:
@@ -93,7 +113,7 @@ def share(hits: Tensor) -> Estimate:
     sample = _sample(hits)
     if not np.isin(sample, (0.0, 1.0)).all():
         raise ValueError("share() counts hits: give booleans, or use mean_over_prompts for values between 0 and 1")
-    interval = stats.binomtest(int(sample.sum()), len(sample)).proportion_ci(CONFIDENCE, method="exact")
+    interval = stats.binomtest(int(sample.sum()), len(sample)).proportion_ci(confidence(_LOOKS.get()), method="exact")
     return Estimate(
         float(sample.mean()),
         float(interval.low),
@@ -147,7 +167,7 @@ def _bootstrap(
         paired=len(samples) > 1,
         n_resamples=RESAMPLES,
         batch=batch,
-        confidence_level=CONFIDENCE,
+        confidence_level=confidence(_LOOKS.get()),
         method="percentile",
         rng=np.random.default_rng(0),  # the same values give the same interval
     ).confidence_interval

@@ -93,6 +93,13 @@ class Worker:
         if "OMP_NUM_THREADS" not in os.environ:  # else somebody has decided
             torch.set_num_threads(max(1, torch.get_num_threads() // count))
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """Tell xdist which test this is: of one that a later look runs again it would not know."""
+        for plugin in self.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "item_index"):  # xdist's; its class is another one here, where execnet runs its source
+                plugin.item_index = plugin.session.items.index(item)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Iterator[object]:
         """A usage error ends the run on the controller, in one line: here it would be a crash, and a new worker."""
