@@ -1,0 +1,154 @@
+"""How often does the suite fail a right model, and pass a wrong one? `make false-alarms` writes docs/FALSE_ALARMS.md.
+
+Right: `planted`, over seeds of the prompts and over seeds of its own random parts. Wrong: randomly initialised models.
+The runs are kept (see runs.py), so the program may be stopped, and the page may be written of what there is so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from benchmarks.runs import ROOT, UNSEEDED, run, short, sources
+from ioi_fixtures import planted
+from ioi_fixtures.planted import build, tokenizer
+from lib.measurements import Measurement, Session
+from lib.statistics import share
+from tests.test_command_line import OF_ABSENCE
+
+PAGE = ROOT / "docs" / "FALSE_ALARMS.md"
+PROMPT_SEEDS, WEIGHT_SEEDS, RANDOM_SEEDS = range(60), range(1, 13), range(12)
+CLOSEST = 20
+
+
+def of_prompts(seed: int) -> Session:
+    """The reference model on other prompts. Claims whose figures the seed does not change are run with seed 0 alone."""
+    unseeded = [] if seed == 0 else [f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED]
+    return run(f"prompts-{seed}", "--claims-model", "planted", "--claims-seed", str(seed), *unseeded)
+
+
+def of_weights(seed: int) -> Session:
+    """A reference model with other random parts."""
+    return run(f"weights-{seed}", "--claims-model", str(planted.directory(seed=seed)))
+
+
+def of_random(seed: int) -> Session:
+    """A randomly initialised model of the reference model's shape, which does nothing."""
+    with tempfile.TemporaryDirectory(prefix="random-") as folder:
+        directory = Path(folder) / f"random-{seed}"
+        torch.manual_seed(seed)
+        GPT2LMHeadModel(GPT2Config(**build.config())).save_pretrained(directory)
+        tokenizer.save(directory, build.N_CTX)
+        return run(f"random-{seed}", "--claims-model", str(directory), "--claims-prompts", "24")
+
+
+KINDS = {"prompts": (of_prompts, PROMPT_SEEDS), "weights": (of_weights, WEIGHT_SEEDS)}
+
+
+def failing(session: Session) -> list[str]:
+    """Claims that do not hold."""
+    return [short(claim.test) for claim in session.claims if claim.outcome != "passed"]
+
+
+def closeness(figure: Measurement) -> float:
+    """How far the measured value is inside its band, in half-widths of its interval: below 1 it is inconclusive."""
+    band, arm = figure.published.accept, (figure.high - figure.low) / 2
+    return min(figure.value - band.low, band.high - figure.value) / arm if arm else float("inf")
+
+
+def page(runs: Mapping[str, list[Session]], random: list[Session]) -> str:
+    """The whole of FALSE_ALARMS.md."""
+    everything = [session for sessions in runs.values() for session in sessions]
+    failed = share(torch.tensor([bool(failing(session)) for session in everything]))
+    positive = [not_of_absence(session) for session in random]
+    first = everything[0]
+    lines = [
+        "# False alarms",
+        "",
+        f"Written by `make false-alarms` on {date.today()}, {first.subjects[0].device}, torch "
+        f"{first.versions['torch']}, transformer-lens {first.versions['transformer-lens']}; sources {sources()}. "
+        f"Each run asks up to {first.subjects[0].prompts} prompts (looks: {first.looks}).",
+        "",
+        "| runs on `planted` | number | with a claim that does not hold | which |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {len(sessions)} | {sum(map(bool, map(failing, sessions)))} | "
+            f"{'; '.join(dict.fromkeys(test for session in sessions for test in failing(session))) or 'none'} |"
+            for name, sessions in runs.items()
+        ),
+        "",
+        f"Share of failing runs: {failed.value:.3f}, 95% interval {failed.low:.3f} to {failed.high:.3f}. Seeds of "
+        f"prompts after the first leave out {', '.join(UNSEEDED)}, whose figures no seed changes.",
+        "",
+        f"## The {CLOSEST} closest",
+        "",
+        "Of each figure the run in which it came closest to an end of its band, in half-widths of its interval: below "
+        "1 is inconclusive, below 0 is outside.",
+        "",
+        "| claim | figure | half-widths | run | measured | accepted |",
+        "|---|---|---|---|---|---|",
+        *closest(runs),
+        "",
+        "## Randomly initialised models",
+        "",
+        f"{len(random)} models, 24 prompts each. Claims that something is there: {len(positive[0])}, of which passed "
+        f"at least once: {'; '.join(sorted(passed(positive))) or 'none'}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def closest(runs: Mapping[str, list[Session]]) -> Iterator[str]:
+    """The rows of that table."""
+    worst: dict[tuple[str, str], tuple[float, str, Measurement]] = {}
+    for name, sessions in runs.items():
+        for place, session in enumerate(sessions):
+            for figure in (figure for claim in session.claims for figure in claim.measurements):
+                key, close = (short(figure.test), figure.label), closeness(figure)
+                if key not in worst or close < worst[key][0]:
+                    worst[key] = (close, f"{name}, {place}", figure)
+    ranked = sorted(worst.items(), key=lambda item: item[1][0])[:CLOSEST]
+    for (test, label), (close, where, figure) in ranked:
+        measured = f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] (N = {figure.n})"
+        yield f"| {test} | {label} | {close:.2f} | {where} | {measured} | {figure.published.accept} |"
+
+
+def not_of_absence(session: Session) -> dict[str, str]:
+    """Outcomes of the claims that something is there: no control, and none that something is weak or does nothing."""
+    return {
+        short(claim.test): claim.outcome
+        for claim in session.claims
+        if not claim.sentence.startswith("Control:") and not any(word in claim.test for word in OF_ABSENCE)
+    }
+
+
+def passed(outcomes: list[dict[str, str]]) -> set[str]:
+    """Claims that passed in any run."""
+    return {test for run in outcomes for test, outcome in run.items() if outcome == "passed"}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch threads")
+    parser.add_argument("--first", type=int, help="so many seeds of each kind alone")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    runs: dict[str, list[Session]] = {}
+    for kind, (make, seeds) in KINDS.items():
+        for seed in seeds[: options.first]:
+            session = make(seed)
+            runs.setdefault(kind, []).append(session)
+            print(f"{kind} {seed}: {session.seconds:.0f} s, {'; '.join(failing(session)) or 'all hold'}", flush=True)
+    random = [of_random(seed) for seed in RANDOM_SEEDS[: options.first]]
+    PAGE.write_text(page(runs, random), encoding="utf-8")
+    print(f"written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Runs of the claims in this process, one after another, each kept as a file that other programs read.
+
+A run that is kept is not made again, so a program that was stopped goes on where it was; one of other sources is never
+taken for it. A model that the run before used is still loaded (see `kept` in ioi_fixtures/fixtures.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lib.measurements import Session
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "reports" / "runs"
+# Families whose figures --claims-seed does not change: weights, the tools themselves, and what Hypothesis draws.
+UNSEEDED = ("test_weights.py", "test_instruments.py", "test_generated_prompts.py")
+
+
+def run(name: str, *arguments: str) -> Session:
+    """The record of `pytest claims/` with these arguments, made now or kept from earlier under that name.
+
+    Raises RuntimeError, naming the log, where the claims could not be run; that some fail is what is asked.
+    """
+    folder = FOLDER / sources() / name
+    record = folder / "claims.json"
+    if not record.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        command = [str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", "--claims-report", str(folder), *arguments]
+        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            status = pytest.main(command)
+        (folder / "claims.html").unlink(missing_ok=True)  # a hundred of them would fill a disk
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            record.unlink(missing_ok=True)
+            raise RuntimeError(f"the claims could not be run: see {log}")
+    return Session.model_validate_json(record.read_text(encoding="utf-8"))
+
+
+@cache
+def sources() -> str:
+    """A digest of everything a figure depends on in this project."""
+    digest = hashlib.sha256()
+    for folder in ("claims", "ioi_fixtures", "lib"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def short(test: str) -> str:
+    """A test's id without file and subject: every_name_mover_copies[9.9]."""
+    function, _, parameters = test.partition("::")[2].partition("[")
+    rest = parameters.removesuffix("]").partition("-")[2]
+    return function.removeprefix("test_") + (f"[{rest}]" if rest else "")
