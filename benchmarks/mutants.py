@@ -1,62 +1,119 @@
-"""Which claims does each broken copy of the reference model fail? `make mutants` prints it and writes docs/MUTANTS.md.
+"""Which claims does each broken copy of the reference model fail? `make mutants` writes docs/MUTANTS.md and the record.
 
-A claim that no mutant fails may be one that cannot fail; a mutant that fails no claim is a mechanism nobody checks.
+A claim that no mutant fails may be one that cannot fail; a mutant that its own family passes is a mechanism that nobody
+checks. The record, ioi_fixtures/mutants.json, is what the report shows. The runs are kept: see runs.py.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from benchmarks.runs import ROOT, run
 from ioi_fixtures import planted
+from ioi_fixtures.outline import HEADINGS, KILLS
+from ioi_fixtures.planted import CONTROL, MUTANTS
+from lib.measurements import Mutant, Session
+from lib.verdicts import of_any_subject, standing
 
-ROOT = Path(__file__).parents[1]
-PROMPTS = 48  # two per template and order
-
-
-def failures(directory: Path) -> tuple[dict[str, str], float]:
-    """Claims that do not hold on a model, with their outcome, and its logit difference."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", "claims/", "-q", "--claims-model", str(directory)]
-        command += ["--claims-prompts", str(PROMPTS), "--claims-report", folder, "-p", "no:cacheprovider"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"the claims could not be run on {directory}:\n{done.stdout}{done.stderr}")
-        session = json.loads((Path(folder) / "claims.json").read_text(encoding="utf-8"))
-    figures = [figure for claim in session["claims"] for figure in claim["measurements"]]
-    [difference] = [figure["value"] for figure in figures if figure["label"] == "logit difference"]
-    failed = {_name(claim["test"]): claim["outcome"] for claim in session["claims"] if claim["outcome"] != "passed"}
-    return failed, difference
+PAGE = ROOT / "docs" / "MUTANTS.md"
+PROMPTS = 24
 
 
-def _name(test: str) -> str:
-    """A test's id without file and subject: every_name_mover_copies[9.9]."""
-    function, _, parameters = test.partition("::")[2].partition("[")
-    rest = parameters.removesuffix("]").partition("-")[2]
-    return function.removeprefix("test_") + (f"[{rest}]" if rest else "")
+def failing(session: Session) -> list[str]:
+    """Claims that fail, by their names without the subject. An inconclusive one has not failed."""
+    return [of_any_subject(claim) for claim in session.claims if standing(claim) in ("fails", "error")]
+
+
+def measure() -> tuple[Session, dict[str, Session]]:
+    """The run of the intact model, and of each mutant."""
+    intact = run("intact", "--claims-model", "planted", "--claims-prompts", str(PROMPTS))
+    broken = {}
+    for name in MUTANTS:
+        directory = str(planted.directory(broken=name))
+        broken[name] = run(f"mutant-{name}", "--claims-model", directory, "--claims-prompts", str(PROMPTS))
+        print(f"{name}: {len(failing(broken[name]))} claims fail", flush=True)
+    return intact, broken
+
+
+def record(broken: Mapping[str, Session]) -> list[Mutant]:
+    """What each mutant is, and the claims that fail on it."""
+    return [
+        Mutant(name=name, says=MUTANTS[name].says, family=MUTANTS[name].family, kills=failing(session))
+        for name, session in broken.items()
+    ]
+
+
+def page(intact: Session, broken: Mapping[str, Session]) -> str:
+    """The whole of MUTANTS.md."""
+    mutants = record(broken)
+    files = [file for file in HEADINGS if any(file in of_any_subject(claim) for claim in intact.claims)]
+    killed = Counter(claim for mutant in mutants for claim in mutant.kills)
+    never = [claim for claim in intact.claims if not killed[of_any_subject(claim)]]
+    lines = [
+        "# Broken copies of the reference model, and the claims they fail",
+        "",
+        f"Written by `make mutants` on {date.today()}: `planted` with one mechanism broken, {PROMPTS} prompts, one "
+        f"look. A claim counts where it fails outright; inconclusive ones do not. On the intact model "
+        f"{len(failing(intact))} of {len(intact.claims)} fail.",
+        "",
+        "## Claims that fail, by family",
+        "",
+        "In bold the family that names the mechanism.",
+        "",
+        f"| broken | logit difference | {' | '.join(HEADINGS[file] for file in files)} |",
+        f"|---|---|{'---|' * len(files)}",
+        *(f"| {row(mutant, files, difference(broken[mutant.name]))} |" for mutant in mutants),
+        "",
+        "## Which",
+        "",
+        *(
+            f"- **{one.name}**: {one.says} {', '.join(map(_in_short, one.kills)) or 'Nothing fails.'}"
+            for one in mutants
+        ),
+        "",
+        f"## Claims that no mutant fails: {len(never)}",
+        "",
+        *(f"- {_in_short(of_any_subject(claim))}: {claim.sentence}" for claim in never),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def row(mutant: Mutant, files: list[str], difference: float) -> str:
+    """One line of the matrix."""
+    counts = Counter(claim.partition("::")[0] for claim in mutant.kills)
+    cells = [f"**{counts[file]}**" if file == mutant.family else str(counts[file] or "") for file in files]
+    return " | ".join([f"{mutant.name}: {mutant.says}", f"{difference:.2f}", *cells])
+
+
+def difference(session: Session) -> float:
+    """The logit difference that a run measured."""
+    figures = [figure for claim in session.claims for figure in claim.measurements]
+    return next(figure.value for figure in figures if figure.label == "logit difference")
+
+
+def survivors(mutants: list[Mutant]) -> list[str]:
+    """Mutants that no claim of their family fails, and the control where one does."""
+    alive = [one.name for one in mutants if one.name != CONTROL and not any(one.family in kill for kill in one.kills)]
+    return alive + [one.name for one in mutants if one.name == CONTROL and one.kills]
+
+
+def _in_short(claim: str) -> str:
+    return claim.partition("::")[2].removeprefix("test_")
 
 
 def main() -> None:
-    """Runs the claims on the intact model and on every mutant."""
-    base, difference = failures(planted.directory())
-    lines = [f"| (intact) | {difference:.2f} | {len(base)} | {', '.join(base) or 'none'} |"]
-    print(lines[0], flush=True)
-    for name, broken in planted.MUTANTS.items():
-        failed, difference = failures(planted.directory(broken=name))
-        new = [claim for claim in failed if claim not in base]
-        lines.append(f"| **{name}**: {broken} | {difference:.2f} | {len(new)} | {', '.join(new) or 'none'} |")
-        print(lines[-1], flush=True)
-    text = (
-        f"# Broken copies of the reference model, and the claims they fail\n\nWritten by `make mutants` on "
-        f"{date.today()}; {PROMPTS} prompts. Claims that fail, or are inconclusive, on the intact model at this N "
-        "are in its row and are not counted in the others.\n\n"
-        "| broken | logit difference | claims that flip | which |\n|---|---|---|---|\n"
-    )
-    (ROOT / "docs" / "MUTANTS.md").write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+    """Runs what is not kept, writes page and record, and exits with 1 where a mutant survives."""
+    intact, broken = measure()
+    PAGE.write_text(page(intact, broken), encoding="utf-8")
+    KILLS.write_bytes(TypeAdapter(list[Mutant]).dump_json(record(broken), indent=1) + b"\n")
+    print(f"written: {PAGE} and {KILLS}")
+    alive = survivors(record(broken))
+    if alive:
+        raise SystemExit(f"survived: {', '.join(alive)}")
 
 
 if __name__ == "__main__":

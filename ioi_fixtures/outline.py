@@ -1,13 +1,17 @@
-"""How the report is laid out: families of claims in the paper's order, and where the publications are to be found."""
+"""How the report is laid out: families of claims in the paper's order, where the publications are to be found, and what
+the claims have been seen to fail on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from pydantic import TypeAdapter
 
-from lib.reporting import FAMILIES, SOURCES
+from lib.measurements import Mutant
+from lib.reporting import FAMILIES, MUTANTS, SOURCES
 
 HEADINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -52,5 +56,9 @@ ADDRESSES: Mapping[str, str] = MappingProxyType(
 )
 
 
+KILLS = Path(__file__).with_name("mutants.json")  # written by `make mutants`
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FAMILIES], config.stash[SOURCES] = dict(HEADINGS), dict(ADDRESSES)
+    config.stash[MUTANTS] = TypeAdapter(list[Mutant]).validate_json(KILLS.read_bytes())

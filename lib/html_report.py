@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 
 from lib import drift_page, figures, verdicts
 from lib.drawings import Table
-from lib.measurements import Claim, Measurement, Session
+from lib.measurements import Claim, Measurement, Mutant, Session
 from lib.verdicts import ORDER, VERDICT_STANDINGS, standing
 
 STRIP_WIDTH = 240  # pixels
@@ -53,9 +53,15 @@ class Strip(NamedTuple):
 class Family(NamedTuple):
     """Claims of one file, in the order they ran."""
 
+    file: str
     heading: str
     claims: list[Claim]
     counts: dict[str, int]  # by standing
+
+    @property
+    def names(self) -> set[str]:
+        """Of its claims, whatever they are asked of."""
+        return set(map(verdicts.of_any_subject, self.claims))
 
 
 def page(session: Session) -> str:
@@ -95,6 +101,7 @@ def body(session: Session) -> Markup:
         shown=shown,
         data=data,
         scripts=[Markup(script) for script in _scripts(session)],
+        fails_on=fails_on(session),
         numbers={claim.test: i for i, claim in enumerate(session.claims)},
         claims_about=verdicts.claims_about,
         strip_width=STRIP_WIDTH,
@@ -118,10 +125,16 @@ def families(session: Session) -> list[Family]:
     for claim in session.claims:
         files.setdefault(claim.test.partition("::")[0].rpartition("/")[2], []).append(claim)
     return [
-        Family(session.families.get(name, name), claims, Counter(map(standing, claims)))
+        Family(name, session.families.get(name, name), claims, Counter(map(standing, claims)))
         for name, claims in files.items()
         if claims
     ]
+
+
+def fails_on(session: Session) -> dict[str, list[Mutant]]:
+    """For each claim of the session, by its test, the broken models that it has been seen to fail on."""
+    names = {claim.test: verdicts.of_any_subject(claim) for claim in session.claims}
+    return {test: [mutant for mutant in session.mutants if name in mutant.kills] for test, name in names.items()}
 
 
 def strip(figure: Measurement) -> Strip:

@@ -98,6 +98,15 @@ class Claim(Record):
     measurements: list[Measurement]
 
 
+class Mutant(Record):
+    """A model with one thing broken, and the claims that have been seen to fail on it."""
+
+    name: str
+    says: str  # what is broken
+    family: str  # the file of the claims that name the mechanism; empty for a control, where nothing is to fail
+    kills: list[str]  # claims as verdicts.of_any_subject names them
+
+
 class Change(Record):
     """A figure that two runs measured. `allowed` is how far apart the rule lets them be."""
 
@@ -165,6 +174,7 @@ class Session(Record):
     drawings: list[Shown]
     families: dict[str, str] = {}  # file names of claims and their headings, in the order to be read
     sources: dict[str, str] = {}  # names of publications, as they stand in a reference's source, and their addresses
+    mutants: list[Mutant] = []  # what the claims have been seen to fail on
     drift: Comparison | None = None  # where the run was compared with a baseline
 
 

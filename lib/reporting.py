@@ -23,7 +23,7 @@ from lib import markdown_summary, terminal
 from lib.budget import BatchHalved
 from lib.completeness import selection
 from lib.files import write_whole
-from lib.measurements import Claim, Comparison, Measurement, Session, Shown, Subject, as_json
+from lib.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
 
 VERSIONS_OF = (
@@ -42,6 +42,7 @@ NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever d
 LOOKS = pytest.StashKey[list[int]]()  # see Session
 FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
 SOURCES = pytest.StashKey[dict[str, str]]()
+MUTANTS = pytest.StashKey[list[Mutant]]()
 
 
 class Guard(Protocol):
@@ -87,6 +88,7 @@ class Reporting:
             drawings=sorted(self.drawings, key=lambda shown: self._place(shown.test)),
             families=self.config.stash.get(FAMILIES, {}),
             sources=self.config.stash.get(SOURCES, {}),
+            mutants=self.config.stash.get(MUTANTS, []),
             drift=self.drift,
         )
 

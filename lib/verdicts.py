@@ -37,6 +37,12 @@ def standing(claim: Claim) -> Standing:
     return "holds" if claim.outcome == "passed" else claim.outcome
 
 
+def of_any_subject(claim: Claim) -> str:
+    """A claim's name, whatever it is asked of: test_name_movers.py::test_every_name_mover_copies[9.9]."""
+    name = claim.test.rpartition("/")[2]
+    return name.replace(f"[{claim.subject}-", "[", 1).removesuffix(f"[{claim.subject}]")
+
+
 def worst_first(claims: list[Claim]) -> list[Claim]:
     """Claims in ORDER, otherwise as they came."""
     return sorted(claims, key=lambda claim: ORDER.index(standing(claim)))

@@ -32,9 +32,9 @@ from safetensors.numpy import save_file
 
 from ioi_fixtures import words
 from ioi_fixtures.planted import build, heads, tokenizer
-from ioi_fixtures.planted.mutants import MUTANTS, broken_table
+from ioi_fixtures.planted.mutants import CONTROL, MUTANTS, broken_table
 
-__all__ = ["MUTANTS", "directory"]
+__all__ = ["CONTROL", "MUTANTS", "directory"]
 
 
 def directory(*, broken: str | None = None, seed: int = 0, cache: Path | None = None) -> Path:

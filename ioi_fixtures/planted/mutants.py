@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from ioi_fixtures.planted.heads import ALWAYS, Match, Move, Wiring, mover
 from lib.heads import Head, heads
@@ -138,28 +139,56 @@ _CHANGES: dict[str, Callable[[Table], Table]] = {
     "no_outside_movers": lambda table: _each(table, heads("9.2 10.3 11.6 11.5"), Wiring.silent),
 }
 
-MUTANTS: Mapping[str, str] = MappingProxyType(
-    {
+
+class Mutant(NamedTuple):
+    """What is broken, and the file of the claims that name the mechanism; none for the control."""
+
+    says: str
+    family: str
+
+
+CONTROL = "no_outside_movers"
+# By the file of the claims that name the mechanism; under none, the control.
+_SAYS = {
+    "test_name_movers.py": {
         "nm99_silent": "Name mover 9.9 attends as before but writes nothing.",
         "nm96_copies_s": "Name mover 9.6 seeks the subject, and copies it.",
         "nm_ignore_inhibition": "The three name movers do not read what S-inhibition writes.",
         "nm96_moved_to_95": "Silent: head 9.5 does what 9.6 should, and 9.6 is noise.",
+    },
+    "test_negative_name_movers.py": {
         "neg_positive": "The negative name movers 10.7 and 11.10 write with the opposite sign.",
         "neg_removed": "The negative name movers 10.7 and 11.10 are noise.",
+    },
+    "test_backup_name_movers.py": {
         "backup_dead": "Silent: the six late backup name movers write nothing, so nothing makes up for a knockout.",
         "backup_always_on": "The six late backup name movers do not look away from a name already written.",
+        "scale_misfit": "Head 9.9 makes the residual stream so long that the final LayerNorm divides by more.",
+    },
+    "test_s_inhibition.py": {
         "sinh_attends_s1": "Silent: S-inhibition attends to S1, led there by head 6.0, and not to S2.",
         "sinh_token_only": "S-inhibition writes no position signal.",
         "sinh_position_only": "S-inhibition writes no token signal.",
         "sinh73_off": "S-inhibition head 7.3 attends as before but writes nothing.",
+    },
+    "test_early_heads.py": {
         "ind_off": "The four induction heads are noise.",
         "ind59_off": "Silent: induction head 5.9 is noise.",
         "dup_off": "The three duplicate token heads are noise.",
         "prev_self": "The previous token heads attend to their own position.",
+    },
+    "test_circuit.py": {
         "extra_nm_81": "Head 8.1, outside the circuit, is a strong name mover.",
         "half_through_mlp": "Silent: what 9.9 writes, half of the answer, reaches the logits by the last MLP alone.",
-        "scale_misfit": "Head 9.9 makes the residual stream so long that the final LayerNorm divides by more.",
+    },
+    "test_behaviour.py": {
         "halved": "Every head writes half as much of the answer; who does what is as it should be.",
+    },
+    "": {
         "no_outside_movers": "Control: the four weak movers outside the circuit write nothing; the circuit is intact.",
-    }
+    },
+}
+
+MUTANTS: Mapping[str, Mutant] = MappingProxyType(
+    {name: Mutant(says, family) for family, mutants in _SAYS.items() for name, says in mutants.items()}
 )
