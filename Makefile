@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 
-.PHONY: claims test lint bench docs mutants upgrade-report
+.PHONY: claims test lint bench docs mutants false-alarms power upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -15,16 +15,23 @@ test: .venv/installed lint
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench
 
-# docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records;
-# docs/MUTANTS.md from a run on every broken copy of it (half an hour).
+# docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records.
 docs: .venv/installed
 	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu --claims-baseline $(BASELINE) --claims-update-baseline
 	$(BIN)/python -m docs.claims_table
 	$(BIN)/python -m docs.claims_schema
 	$(BIN)/python -m docs.incidents_table
 
+# What the suite is worth, from runs kept in reports/runs: docs/MUTANTS.md from every broken copy of the reference model
+# (a quarter of an hour), docs/FALSE_ALARMS.md from many seeds (an hour and a half), docs/POWER.md from the same runs.
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
+
+false-alarms: .venv/installed
+	$(BIN)/python -m benchmarks.false_alarms
+
+power: .venv/installed
+	$(BIN)/python -m benchmarks.power
 
 # docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
 upgrade-report: .venv/installed

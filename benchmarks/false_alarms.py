@@ -1,7 +1,8 @@
 """How often does the suite fail a right model, and pass a wrong one? `make false-alarms` writes docs/FALSE_ALARMS.md.
 
 Right: `planted`, over seeds of the prompts and over seeds of its own random parts. Wrong: randomly initialised models.
-The runs are kept (see runs.py), so the program may be stopped, and the page may be written of what there is so far.
+The runs are kept (see runs.py), so the program may be stopped and go on; the page is about those that there are
+(`--only` without a kind makes none).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks.runs import ROOT, UNSEEDED, run, short, sources
+from benchmarks.runs import ROOT, UNSEEDED, kept, run, short, sources
 from ioi_fixtures import planted
 from ioi_fixtures.planted import build, tokenizer
 from lib.measurements import Measurement, Session
@@ -48,7 +49,17 @@ def of_random(seed: int) -> Session:
         return run(f"random-{seed}", "--claims-model", str(directory), "--claims-prompts", "24")
 
 
-KINDS = {"prompts": (of_prompts, PROMPT_SEEDS), "weights": (of_weights, WEIGHT_SEEDS)}
+KINDS = {
+    "prompts": (of_prompts, PROMPT_SEEDS),
+    "weights": (of_weights, WEIGHT_SEEDS),
+    "random": (of_random, RANDOM_SEEDS),
+}
+
+
+def runs_of(kind: str) -> dict[int, Session]:
+    """The kept runs of a kind, by seed."""
+    found = {seed: kept(f"{kind}-{seed}") for seed in KINDS[kind][1]}
+    return {seed: session for seed, session in found.items() if session}
 
 
 def failing(session: Session) -> list[str]:
@@ -62,11 +73,11 @@ def closeness(figure: Measurement) -> float:
     return min(figure.value - band.low, band.high - figure.value) / arm if arm else float("inf")
 
 
-def page(runs: Mapping[str, list[Session]], random: list[Session]) -> str:
-    """The whole of FALSE_ALARMS.md."""
-    everything = [session for sessions in runs.values() for session in sessions]
+def page(runs: Mapping[str, Mapping[int, Session]], random: Mapping[int, Session]) -> str:
+    """The whole of FALSE_ALARMS.md, from the runs on `planted` of each kind, and those on models that do nothing."""
+    everything = [session for sessions in runs.values() for session in sessions.values()]
     failed = share(torch.tensor([bool(failing(session)) for session in everything]))
-    positive = [not_of_absence(session) for session in random]
+    positive = [not_of_absence(session) for session in random.values()]
     first = everything[0]
     lines = [
         "# False alarms",
@@ -78,9 +89,9 @@ def page(runs: Mapping[str, list[Session]], random: list[Session]) -> str:
         "| runs on `planted` | number | with a claim that does not hold | which |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {len(sessions)} | {sum(map(bool, map(failing, sessions)))} | "
-            f"{'; '.join(dict.fromkeys(test for session in sessions for test in failing(session))) or 'none'} |"
-            for name, sessions in runs.items()
+            f"| {kind} | {len(sessions)} | {sum(map(bool, map(failing, sessions.values())))} | "
+            f"{'; '.join(f'{test} (seed {seed})' for seed in sessions for test in failing(sessions[seed])) or 'none'} |"
+            for kind, sessions in runs.items()
         ),
         "",
         f"Share of failing runs: {failed.value:.3f}, 95% interval {failed.low:.3f} to {failed.high:.3f}. Seeds of "
@@ -97,21 +108,21 @@ def page(runs: Mapping[str, list[Session]], random: list[Session]) -> str:
         "",
         "## Randomly initialised models",
         "",
-        f"{len(random)} models, 24 prompts each. Claims that something is there: {len(positive[0])}, of which passed "
-        f"at least once: {'; '.join(sorted(passed(positive))) or 'none'}.",
+        f"{len(random)} models, 24 prompts each. Claims that something is there: {max(map(len, positive), default=0)}, "
+        f"of which passed at least once: {'; '.join(sorted(passed(positive))) or 'none'}.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def closest(runs: Mapping[str, list[Session]]) -> Iterator[str]:
+def closest(runs: Mapping[str, Mapping[int, Session]]) -> Iterator[str]:
     """The rows of that table."""
     worst: dict[tuple[str, str], tuple[float, str, Measurement]] = {}
-    for name, sessions in runs.items():
-        for place, session in enumerate(sessions):
+    for kind, sessions in runs.items():
+        for seed, session in sessions.items():
             for figure in (figure for claim in session.claims for figure in claim.measurements):
                 key, close = (short(figure.test), figure.label), closeness(figure)
                 if key not in worst or close < worst[key][0]:
-                    worst[key] = (close, f"{name}, {place}", figure)
+                    worst[key] = (close, f"{kind}, seed {seed}", figure)
     ranked = sorted(worst.items(), key=lambda item: item[1][0])[:CLOSEST]
     for (test, label), (close, where, figure) in ranked:
         measured = f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] (N = {figure.n})"
@@ -136,17 +147,17 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch threads")
-    parser.add_argument("--first", type=int, help="so many seeds of each kind alone")
+    parser.add_argument("--only", nargs="*", choices=list(KINDS), default=list(KINDS), help="make runs of these kinds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    runs: dict[str, list[Session]] = {}
-    for kind, (make, seeds) in KINDS.items():
-        for seed in seeds[: options.first]:
-            session = make(seed)
-            runs.setdefault(kind, []).append(session)
-            print(f"{kind} {seed}: {session.seconds:.0f} s, {'; '.join(failing(session)) or 'all hold'}", flush=True)
-    random = [of_random(seed) for seed in RANDOM_SEEDS[: options.first]]
-    PAGE.write_text(page(runs, random), encoding="utf-8")
+    for kind in options.only:
+        make, seeds = KINDS[kind]
+        for seed in seeds:
+            session = kept(f"{kind}-{seed}") or make(seed)
+            print(f"{kind} {seed}: {session.seconds:.0f} s, {len(failing(session))} do not hold", flush=True)
+    if not runs_of("prompts"):
+        raise SystemExit("no run over seeds of prompts is kept: make some with --only prompts")
+    PAGE.write_text(page({kind: runs_of(kind) for kind in ("prompts", "weights")}, runs_of("random")), encoding="utf-8")
     print(f"written: {PAGE}")
 
 

@@ -26,19 +26,28 @@ def run(name: str, *arguments: str) -> Session:
 
     Raises RuntimeError, naming the log, where the claims could not be run; that some fail is what is asked.
     """
-    folder = FOLDER / sources() / name
-    record = folder / "claims.json"
-    if not record.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / "log.txt"
-        command = [str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", "--claims-report", str(folder), *arguments]
+    if not kept(name):
+        record = _record(name)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        log = record.with_name("log.txt")
+        command = [str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", "--claims-report", str(record.parent)]
         with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-            status = pytest.main(command)
-        (folder / "claims.html").unlink(missing_ok=True)  # a hundred of them would fill a disk
+            status = pytest.main([*command, *arguments])
+        record.with_suffix(".html").unlink(missing_ok=True)  # a hundred of them would fill a disk
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             record.unlink(missing_ok=True)
             raise RuntimeError(f"the claims could not be run: see {log}")
-    return Session.model_validate_json(record.read_text(encoding="utf-8"))
+    return kept(name)
+
+
+def kept(name: str) -> Session | None:
+    """The run kept under that name, if there is one of these sources."""
+    record = _record(name)
+    return Session.model_validate_json(record.read_text(encoding="utf-8")) if record.is_file() else None
+
+
+def _record(name: str) -> Path:
+    return FOLDER / sources() / name / "claims.json"
 
 
 @cache
