@@ -72,7 +72,7 @@ class _Builder:
             0,
             self.codes[first, codes.HALF :] * np.sqrt(2),
         )
-        self.strength = 1 + self._noise(len(self.names), size=0.06)  # some names are weaker than others
+        self.strength = 1 + self._noise(len(self.names), size=0.04)  # some names are weaker than others
 
     def build(self) -> dict[str, np.ndarray]:
         values = {

@@ -129,7 +129,7 @@ def mover(
     name = 8.0
     return Wiring(
         (
-            Match(ALWAYS, {"name": name, "sink": _sink(name, attention)}),
+            Match(ALWAYS, {"name": name, "repeated": -3.0, "sink": _sink(name, attention)}),
             Match({"inhibit_position": -position}, {"position/half": 1.0}),
             Match({"inhibit_token": -token, "out/half": written}, {"token/half": 1.0}),
         ),
@@ -156,17 +156,17 @@ CIRCUIT: dict[Head, Wiring] = {
     Head(7, 9): s_inhibition(0.56, 0.28, 0.28),
     Head(8, 6): s_inhibition(0.65, 0.24, 0.24),
     Head(8, 10): s_inhibition(0.56, 0.28, 0.28),
-    Head(9, 9): mover(0.92, 3.7, heft=8.5),
-    Head(9, 6): mover(0.86, 2.3),
-    Head(10, 0): mover(0.65, 1.9),
-    Head(10, 7): mover(0.4, -2.05, written=0.5),
+    Head(9, 9): mover(0.92, 3.4, heft=8.5),
+    Head(9, 6): mover(0.86, 2.15),
+    Head(10, 0): mover(0.65, 1.75),
+    Head(10, 7): mover(0.4, -2.25, written=0.5),
     Head(11, 10): mover(0.45, -0.95, written=0.5),
     Head(9, 0): mover(0.4, 0.4),
     Head(9, 7): mover(0.4, 0.5),
-    Head(10, 1): backup(0.9, 1.12, written=-1.0),
-    Head(10, 2): backup(0.9, 1.22, written=-1.0),
-    Head(10, 6): backup(0.9, 1.35, written=-0.8),
-    Head(10, 10): backup(0.9, 1.65, written=-0.5),
+    Head(10, 1): backup(0.9, 1.18, written=-0.8),
+    Head(10, 2): backup(0.9, 1.28, written=-0.8),
+    Head(10, 6): backup(0.9, 1.42, written=-0.64),
+    Head(10, 10): backup(0.9, 1.73, written=-0.4),
     Head(11, 2): backup(0.8, 0.9, written=-1.0),
     Head(11, 9): backup(0.8, 0.6, written=-1.0),
 }
@@ -182,6 +182,6 @@ OUTSIDE: dict[Head, Wiring] = {
     # Copies every name there is from the token embedding, twice as much of S as of IO, whatever MLP 0 does.
     Head(11, 5): Wiring(
         (Match(ALWAYS, {"raw_name": 8.0, "sink": _sink(8.0, 0.5)}),),
-        (Move({"raw": 0.6}, "out"),),
+        (Move({"raw": 0.4}, "out"),),
     ),
 }
