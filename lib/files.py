@@ -8,6 +8,7 @@ of them names, tells.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def write_together(folder: Path, texts: Mapping[str, str]) -> None:
         stack.enter_context(locked(folder))
         for path in written:
             if path.is_dir():  # the one thing that a rename could still stumble over, after another has been done
-                raise IsADirectoryError(f"{path} is a folder")
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         for path, part in written.items():
             part.replace(path)
 

@@ -155,13 +155,18 @@ class Reporting:
             self.measured = self.session()
             self.reports[folder / "claims.json"] = as_json(self.measured)
             self._summarise()
-        try:
-            yield  # in here the page is added, by lib/html_plugin.py
-        finally:
-            self._write()
+        yield
         failed = self.faults or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(specname="pytest_sessionfinish", wrapper=True, trylast=True)  # the terminal's is around this
+    def pytest_sessionfinish_of_pytest_html(self) -> Iterator[None]:
+        """Write the reports once the page is there, and before the terminal says where they are."""
+        try:
+            yield  # in here lib/html_plugin.py adds the page
+        finally:
+            self._write()
 
     def _write(self) -> None:
         """Write the reports, those of one folder together. Where that fails, the earlier files stay, and the run fails
