@@ -6,9 +6,7 @@ from lib.statistics import mean_over_prompts, share
 def test_the_model_prefers_the_indirect_object(ioi, ioi_run, published, record):
     """The indirect object's logit is above the subject's, by about the published margin."""
     claim = published["behaviour/logit-difference"]
-    differences = ioi_run.logit_difference(ioi.answers)
-    worst = ioi.sentence(int(differences.argmin()))
-    difference = record("logit difference", mean_over_prompts(differences), claim, worst_prompt=worst)
+    difference = record("logit difference", mean_over_prompts(ioi_run.logit_difference(ioi.answers)), claim)
     assert difference in claim
 
 

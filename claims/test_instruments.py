@@ -7,6 +7,7 @@ witness: the same weights read and run without any hooking library, in float64.
 
 import pytest
 
+from ioi_fixtures.circuit import CIRCUIT_HEADS
 from lib.instruments.identities import (
     EDITABLE,
     PARTS,
@@ -22,8 +23,8 @@ from lib.instruments.identities import (
     run_padded_on_the_left,
     run_with_other_padding,
 )
-from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
-from lib.model import SITES
+from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.model import SITES, load
 from lib.statistics import exact
 
 
@@ -46,13 +47,32 @@ def two_prompts_run(model, ioi):
 
 
 @pytest.fixture(scope="module")
-def witness_runs(model, witness, ioi, abc):
-    """Two prompts and their ABC prompts, run by the model and by the witness."""
+def coarse(model):
+    """What the witness is, with 8 bits a number instead of 53."""
+    return load(model.directory, name="coarse", device=str(model.device), dtype="bfloat16", backend="plain")
+
+
+@pytest.fixture(scope="module")
+def witness_runs(model, witness, coarse, ioi, abc):
+    """Two prompts and their ABC prompts, run by the model, by the witness and by the coarse one."""
     pairs = (ioi[:2], abc[:2])
     return {
         one: [one.run(batch.tokens, last=batch.positions["END"], keep=tuple(SITES)) for batch in pairs]
-        for one in (model, witness)
+        for one in (model, witness, coarse)
     }
+
+
+@pytest.fixture(scope="module")
+def effects(ioi, witness_runs):
+    """What removing each head of the circuit does on those prompts, in one of the models."""
+
+    def effects(one):
+        few = ioi[:2]
+        return removal_effects(
+            one.weights, *witness_runs[one], few.answers, circuit=CIRCUIT_HEADS, positions=few.positions
+        )
+
+    return effects
 
 
 @pytest.mark.parametrize("identity", PARTS)
@@ -162,4 +182,18 @@ def test_every_figure_is_the_one_the_witness_measures(figure, model, witness, io
     claim = published["instruments/witness-figure"]
     mine, other = (FIGURES[figure](one.weights, *witness_runs[one], ioi[:2].answers) for one in (model, witness))
     gap = record(f"largest deviation of {figure}", exact(figure_gap(mine, other).max()), claim)
+    assert gap in claim
+
+
+def test_the_number_type_is_fine_enough_for_the_smallest_effect(model, witness, effects, published, record):
+    """Rounding moves what removing a head does to the circuit by less than a tenth of the least that is asked for."""
+    claim = published["instruments/number-type"]
+    gap = record("largest deviation of an effect", exact(figure_gap(effects(model), effects(witness)).max()), claim)
+    assert gap in claim
+
+
+def test_bfloat16_is_too_coarse_for_it(coarse, witness, effects, published, record):
+    """Control: in bfloat16 rounding alone moves it further than that."""
+    claim = published["instruments/coarse-number-type"]
+    gap = record("largest deviation in bfloat16", exact(figure_gap(effects(coarse), effects(witness)).max()), claim)
     assert gap in claim

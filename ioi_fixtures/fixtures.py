@@ -106,6 +106,17 @@ def described(request: pytest.FixtureRequest, record: Recorder) -> None:
         record.describe(request.getfixturevalue("description"))
 
 
+@pytest.fixture(autouse=True)
+def prompts_of_figures(request: pytest.FixtureRequest, record: Recorder) -> Iterator[None]:
+    """Tells the report whose prompts a claim's figures are of; what compares IOI with ABC goes by the former."""
+    kind = next((name for name in ("ioi", "s2_swapped_pair", "abc") if name in request.fixturenames), None)
+    if kind:
+        found = request.getfixturevalue(kind)
+        record.prompts = [prompt.text for prompt in getattr(found, "batch", found).prompts]
+    yield
+    record.prompts = ()
+
+
 @pytest.fixture(scope="session")
 def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectRecord:
     """What is under test, as a record: a loaded model, or a checkpoint of attention weights alone."""

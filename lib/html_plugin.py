@@ -53,9 +53,9 @@ class HtmlReport:
             plugin._write_report = self.write
 
     def write(self, page: str) -> None:
-        """Write the page as every report is written, and say so where the others are said."""
+        """Hand the page to those who write all reports, and say where they are."""
         if self.asked or self.reporting.measured:
-            self.reporting.write(self.writer._report_path, page)
+            self.reporting.reports[self.writer._report_path] = page
 
     def pytest_html_report_title(self, report: ReportData) -> None:
         self.data = report  # called when the session starts: what was measured is known at its end

@@ -11,11 +11,13 @@ and the Content-Security-Policy of that page lets nothing but its own scripts ru
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +26,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lib import drift_page, figures, verdicts
+from lib.baselines import BaselineError, read_session
 from lib.drawings import Table
+from lib.files import write_whole
 from lib.measurements import Claim, Measurement, Mutant, Session
 from lib.verdicts import ORDER, VERDICT_STANDINGS, standing
 
@@ -190,7 +194,19 @@ def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 2 where a file cannot be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m lib.html_report", description="Render a kept claims.json again.")
+    parser.add_argument("source", type=Path, help="the claims.json")
+    parser.add_argument("target", type=Path, help="the page to write")
+    asked = parser.parse_args(arguments)
+    try:
+        write_whole(asked.target, page(read_session(asked.source)))
+    except (BaselineError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    text = page(Session.model_validate_json(source.read_text(encoding="utf-8")))
-    target.write_text(text, encoding="utf-8", newline="\n")
+    sys.exit(main())

@@ -51,7 +51,7 @@ class Measurement(Record):
     published: Published
     verdict: Verdict
     explanation: str
-    worst_prompt: str = ""  # the prompt that speaks most against the claim, where prompts differ
+    worst_prompt: str = ""  # the prompt that speaks most against the claim; see `worst`
     per_prompt: list[float] = []  # one number a prompt, their mean is `value`; empty where nothing was sampled
 
     @property
@@ -59,6 +59,16 @@ class Measurement(Record):
         """How far inside the accepted band the interval stays; negative where an end of it lies outside."""
         band = self.published.accept
         return min(self.low - band.low, band.high - self.high)
+
+    @property
+    def worst(self) -> int | None:
+        """Which prompt speaks most against the claim: the one furthest on the side where the band's end is nearest to
+        the interval. None where no prompt says anything else than the others."""
+        if len(set(self.per_prompt)) < 2:
+            return None
+        band = self.published.accept
+        furthest = min if self.low - band.low < band.high - self.high else max
+        return self.per_prompt.index(furthest(self.per_prompt))
 
 
 class Shown(Record):

@@ -7,6 +7,8 @@ each figure is also a user property in plain words, which is what JUnit's XML sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from pydantic import BaseModel
 from torch import Tensor
@@ -23,14 +25,22 @@ OF_A_RUN = ("Measurement", "Shown", "Subject")  # the records that a test makes 
 
 class Recorder:
     """Records for the running test. Calling it records one estimate and returns it unchanged;
-    calling it again with the same label keeps one of the two."""
+    calling it again with the same label keeps one of the two.
+
+    prompts: the texts of the prompts that the running test is about. A figure of as many values gets its worst prompt
+    from them; a figure of one drawn example brings its own.
+    """
 
     def __init__(self) -> None:
         self.item: pytest.Item | None = None
+        self.prompts: Sequence[str] = ()
 
     def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
         test, subject = self._running.nodeid, self._subject
-        self._keep_one(measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt))
+        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
+        if not worst_prompt and figure.worst is not None and len(figure.per_prompt) == len(self.prompts):
+            figure = figure.model_copy(update={"worst_prompt": self.prompts[figure.worst]})
+        self._keep_one(figure)
         return estimate
 
     def _keep_one(self, figure: Measurement) -> None:

@@ -22,7 +22,7 @@ from rich.console import Console
 from lib import markdown_summary, terminal
 from lib.budget import BatchHalved
 from lib.completeness import selection
-from lib.files import write_whole
+from lib.files import write_together
 from lib.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
 
@@ -64,6 +64,7 @@ class Reporting:
         self.drawings: list[Shown] = []
         self.notes: list[str] = []
         self.order: dict[str, int] = {}  # places of tests in the report, where they do not arrive in order
+        self.reports: dict[Path, str] = {}  # what is to be written at the end
         self.written: list[str] = []
         self.ended = ""
         self.guard: Guard | None = None
@@ -152,21 +153,33 @@ class Reporting:
             if self.guard:
                 self.drift = self.guard.check(self.session(), self.faults)
             self.measured = self.session()
-            self.write(folder / "claims.json", as_json(self.measured))
+            self.reports[folder / "claims.json"] = as_json(self.measured)
             self._summarise()
-        yield  # in here the page is written, by way of lib/html_plugin.py
+        yield
         failed = self.faults or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def write(self, path: Path, text: str) -> None:
-        """Write a report. Where it cannot be written, the earlier file stays, and the run fails and says so."""
+    @pytest.hookimpl(specname="pytest_sessionfinish", wrapper=True, trylast=True)  # the terminal's is around this
+    def pytest_sessionfinish_of_pytest_html(self) -> Iterator[None]:
+        """Write the reports once the page is there, and before the terminal says where they are."""
         try:
-            write_whole(path, text)
-            self.written.append(str(path))
-        except OSError as error:
-            kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
-            self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
+            yield  # in here lib/html_plugin.py adds the page
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the reports, those of one folder together. Where that fails, the earlier files stay, and the run fails
+        and says so."""
+        for folder in dict.fromkeys(path.parent.resolve() for path in self.reports):
+            paths = [path for path in self.reports if path.parent.resolve() == folder]
+            try:
+                write_together(folder, {path.name: self.reports[path] for path in paths})
+                self.written += map(str, paths)
+            except OSError as error:
+                for path in paths:
+                    kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
+                    self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
 
     def _summarise(self) -> None:
         """Where a CI service asks for a summary of the job in Markdown, add one."""

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lib.heads import heads
 from lib.instruments import identities
 from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
-from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
-from lib.model import SITES, Model
+from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.model import SITES, Model, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests.random_model import other_names, prompts
@@ -23,6 +24,7 @@ PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "publis
 BATCH = prompts(6)
 OTHER = other_names(BATCH)
 KEPT = tuple(SITES)
+CIRCUIT = {head: "S2" if head.layer < 2 else "END" for head in heads("0.0 0.1 1.0 1.1 2.0 2.1")}
 
 
 def _holds(claim: str, deviation: Tensor | float) -> bool:
@@ -108,6 +110,20 @@ def _figures(model: Model, witness: Model) -> bool:
     return True
 
 
+def _effects(model: Model) -> Tensor:
+    runs = [model.run(batch.tokens, last=batch.last, keep=KEPT) for batch in (BATCH, OTHER)]
+    return removal_effects(model.weights, *runs, BATCH.answers, circuit=CIRCUIT, positions=BATCH.positions)
+
+
+def _number_type(model: Model, witness: Model) -> bool:
+    return _holds("number-type", figure_gap(_effects(model), _effects(witness)).max())
+
+
+def _coarse_number_type(model: Model, witness: Model) -> bool:
+    coarse = load(model.directory, device="cpu", dtype="bfloat16", backend="plain")
+    return _holds("coarse-number-type", figure_gap(_effects(coarse), _effects(witness)).max())
+
+
 CHECKS: dict[str, Callable[[Model, Model], bool]] = {
     "what_a_run_reports_fits_together": _parts,
     "no_position_attends_to_a_later_one": _causal,
@@ -122,6 +138,8 @@ CHECKS: dict[str, Callable[[Model, Model], bool]] = {
     "the_weights_are_those_the_witness_reads": _weights,
     "every_activation_is_the_one_the_witness_has": _sites,
     "every_figure_is_the_one_the_witness_measures": _figures,
+    "the_number_type_is_fine_enough_for_the_smallest_effect": _number_type,
+    "bfloat16_is_too_coarse_for_it": _coarse_number_type,
 }
 
 

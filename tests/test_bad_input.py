@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ioi_fixtures import planted
+from lib.measurements import SCHEMA_VERSION
 from tests.test_command_line import ROOT, claims
 
 SCREEN = 40  # lines
@@ -142,11 +143,52 @@ def test_a_model_that_cannot_be_tested_is_refused_with_a_remedy(case, tmp_path):
         (("--claims-prompts", "0"), ("whole number of at least 24", "'0'")),
         (("--claims-backend", "numpy"), ("invalid choice: 'numpy'", "bridge")),
         (("--claims-prompt-file", "no/such/file.json"), ("--claims-prompt-file", "no/such/file.json")),
+        (("--claims-model", "no/such-model"), ("'no/such-model' is no directory", "`hf download no/such-model` once")),
+        (("--claims-device", "tpu"), ("'tpu' is no device", "use auto, cpu, cuda or cuda:N")),
+        (("claims/test_behaviour.py::test_no_such_claim",), ("not found", "test_no_such_claim")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
 )
 def test_an_option_that_cannot_be_followed_is_refused(arguments, says, tmp_path):
     assert_refused(claims("-k", "behaviour", *arguments, report=tmp_path), *says)
+
+
+def test_a_selection_of_no_claim_is_no_success(tmp_path):
+    done = claims("-k", "no_such_claim", report=tmp_path)
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "deselected" in done.stdout
+    assert not (tmp_path / "claims.json").exists()
+
+
+@pytest.mark.parametrize(
+    "network", [{"HF_HUB_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}], ids=str
+)
+def test_weights_that_are_neither_in_the_cache_nor_on_the_network_are_refused(network, tmp_path, monkeypatch):
+    for name, value in {**network, "HF_HOME": str(tmp_path / "empty")}.items():
+        monkeypatch.setenv(name, value)
+    done = claims("-k", "behaviour", "--claims-model", "gpt2-small", report=tmp_path)
+    assert_refused(done, "gpt2-small cannot be tested", "`hf download openai-community/gpt2` once")
+
+
+KEPT = {
+    "corrupt": ("{", "is not a claims.json of this suite"),
+    "foreign": ('{"benchmarks": [], "version": "5.1.0"}', "is not a claims.json of this suite"),
+    "of a newer version": (json.dumps({"schema_version": SCHEMA_VERSION + 1}), "update the suite"),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_a_kept_run_that_cannot_be_read_is_refused(case, tmp_path):
+    text, says = KEPT[case]
+    (tmp_path / "kept.json").write_text(text)
+    done = claims("-k", "behaviour", "--claims-baseline", str(tmp_path / "kept.json"), report=tmp_path)
+    assert_refused(done, "kept.json", says, "name another file")
+    command = [sys.executable, "-m", "lib.html_report", str(tmp_path / "kept.json"), str(tmp_path / "page.html")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_cache_folder_that_cannot_be_written_to_is_refused(tmp_path, monkeypatch):

@@ -3,17 +3,16 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from lib import html_report
+from tests.browser import CHROMIUM, OPTIONS
 from tests.example_session import example_session
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 # Any script of the page's texts leaves this mark on it. Prompts, a folder and an exception can all hold it.
@@ -32,8 +31,8 @@ def shown_in_browser(page, tmp_path):
 
 
 def dumped(file):
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={file.parent / 'profile'}"]
-    command = [CHROMIUM, *options, "--virtual-time-budget=10000", "--dump-dom", file.as_uri()]
+    command = [CHROMIUM, *OPTIONS, f"--user-data-dir={file.parent / 'profile'}"]
+    command += ["--virtual-time-budget=10000", "--dump-dom", file.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return re.sub(r"<script.*?</script>", "", done.stdout, flags=re.DOTALL)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.files import check_writable, write_whole
+from lib import html_report
+from lib.files import LOCK, check_writable, write_together, write_whole
 from lib.measurements import Session
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def is_whole(page):
 
 
 def files(project):
-    return sorted(path.name for path in (project / "reports").iterdir())
+    return sorted(path.name for path in (project / "reports").iterdir() if path.name != LOCK)
 
 
 @pytest.mark.parametrize(
@@ -143,8 +144,46 @@ def test_two_runs_at_once_do_not_mix(project):
     assert [ended(run)[0] for run in runs] == [0, 0]
     [claim] = report(project).claims
     assert claim.sentence == {"-k first": "It holds.", "-k last": "It holds too."}[report(project).selection]
-    assert is_whole((project / "reports" / "claims.html").read_text(encoding="utf-8"))
+    page = (project / "reports" / "claims.html").read_text(encoding="utf-8")
+    assert is_whole(page)
+    assert html_report.body(report(project)) in page
     assert files(project) == ["claims.html", "claims.json"]
+
+
+def test_files_that_belong_together_are_of_one_process(tmp_path):
+    slow = """
+import sys, time
+from pathlib import Path
+from lib.files import write_together
+
+rename = Path.replace
+
+def slow(part, target):
+    rename(part, target)
+    time.sleep(1)
+
+Path.replace = slow
+write_together(Path(sys.argv[1]), {"a": "slow", "b": "slow"})
+"""
+    process = subprocess.Popen([sys.executable, "-c", slow, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not (tmp_path / "a").exists():  # it has renamed one of its two
+        assert process.poll() is None
+        time.sleep(0.01)
+    write_together(tmp_path, {"a": "quick", "b": "quick"})
+    assert process.wait(timeout=60) == 0
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["quick", "quick"]
+
+
+@pytest.mark.parametrize("fault", ["a folder in its place", "a text that cannot be written"])
+def test_files_that_belong_together_are_written_all_or_none(fault, tmp_path):
+    write_together(tmp_path, {"a": EARLIER, "b": EARLIER})
+    if fault == "a folder in its place":
+        (tmp_path / "b").unlink()
+        (tmp_path / "b").mkdir()
+    with pytest.raises((OSError, UnicodeEncodeError)):
+        write_together(tmp_path, {"a": "later", "b": "\ud800" if fault.startswith("a text") else "later"})
+    assert (tmp_path / "a").read_text(encoding="utf-8") == EARLIER
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, "a", "b"]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])

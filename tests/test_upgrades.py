@@ -1,9 +1,15 @@
-"""The upgrade page says which figures moved, where, and in which version."""
+"""The upgrade page says which figures moved, where, and in which version; and nothing but that version differs."""
+
+import re
+from pathlib import Path
 
 import pytest
 
 from benchmarks.upgrades import RUNS, page, read_runs
 from tests.example_session import example_session
+
+ROOT = Path(__file__).parents[1]
+TIED_TO_IT = {"numpy", "transformers", "transformer-lens"}  # what a version of TransformerLens limits, and itself
 
 
 def moved(session, by, test=None):
@@ -51,3 +57,19 @@ def test_a_figure_that_is_not_measured_any_more_is_no_agreement(session):
 def test_a_missing_run_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=RUNS[0]):
         read_runs(tmp_path)
+
+
+def pins(path):
+    """Versions by name, as PyPI spells it; of those that depend on Python, the ones for 3.11."""
+    found = re.findall(r"^([\w.-]+)==(\S+)(?: ; python_full_version (.*))?$", path.read_text(), re.MULTILINE)
+    for_3_11 = ("", "== '3.11.*'", ">= '3.11'")
+    return {name.lower().replace("_", "-"): number for name, number, where in found if where in for_3_11}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "constraints").iterdir()), ids=lambda path: path.stem)
+def test_what_the_project_needs_is_pinned_alike_whatever_the_version(path):
+    needed = re.findall(r'^    "([\w-]+)>=[^;"]+",$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert {"plotly", "pytest-html"} <= set(needed)
+    ours, theirs = pins(ROOT / "constraints.txt"), pins(path)
+    assert set(needed) <= set(theirs)
+    assert {name for name in needed if theirs[name] != ours[name]} <= TIED_TO_IT

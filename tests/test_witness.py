@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
+from ioi_fixtures.circuit import CIRCUIT_HEADS
+from lib.heads import heads
+from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.model import SITES, Edit, load
 from lib.references import read_references
 from lib.statistics import exact
-from tests.random_model import other_names, prompts
+from tests import hook_loops
+from tests.random_model import other_names, prompts, random_model
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
 BATCH = prompts(2)
@@ -97,3 +100,32 @@ def test_a_number_type_too_coarse_for_the_claims_is_caught(planted_model, witnes
     assert wrong_weights(coarse, witness) >= {"W_Q", "W_U"}
     assert wrong_sites(coarse_runs, witness_runs) >= set(SITES) - {"final_scale"}
     assert wrong_figures(coarse.weights, coarse_runs, witness, witness_runs) == set(FIGURES)
+
+
+def test_removing_a_head_does_what_it_does_in_a_hook_loop():
+    model = random_model(n_layer=3, n_head=2, n_embd=16)
+    clean, other = runs_of(model)
+    circuit = dict.fromkeys(heads("0.1 1.0 2.1"), "END") | dict.fromkeys(heads("0.0"), "S2")
+    found = removal_effects(model.weights, clean, other, BATCH.answers, circuit=circuit, positions=BATCH.positions)
+
+    def loop(kept):
+        return hook_loops.run_circuit(model, clean, kept, BATCH.positions, other["z"], BATCH.answers)
+
+    size = clean.logit_difference(BATCH.answers).abs().mean()
+    for effect, removed in zip(found, circuit, strict=True):
+        less = {head: at for head, at in circuit.items() if head != removed}
+        assert effect.tolist() == pytest.approx(((loop(less) - loop(circuit)) / size).tolist(), abs=1e-9)
+    assert float(found.abs().min()) > 1e-3
+
+
+@pytest.mark.parametrize(("dtype", "fine"), [("float64", True), ("float32", True), ("bfloat16", False)])
+def test_a_number_type_is_fine_where_it_hardly_moves_what_a_head_does(
+    dtype, fine, planted_model, witness, witness_runs
+):
+    def effects(model, runs):
+        return removal_effects(model.weights, *runs, BATCH.answers, circuit=CIRCUIT_HEADS, positions=BATCH.positions)
+
+    model = load(planted_model.directory, device="cpu", dtype=dtype, backend="plain")
+    gap = exact(figure_gap(effects(model, runs_of(model)), effects(witness, witness_runs)).max())
+    assert (gap in PUBLISHED["instruments/number-type"]) == fine
+    assert (gap in PUBLISHED["instruments/coarse-number-type"]) != fine

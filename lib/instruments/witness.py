@@ -13,6 +13,8 @@ from types import MappingProxyType
 from torch import Tensor
 
 from lib.activations import Run, Weights, is_layered
+from lib.instruments.ablation import run_circuits
+from lib.instruments.addresses import HeadsAt
 from lib.instruments.attribution import attribution_by_head, logit_lens
 from lib.instruments.patching import patch_heads
 from lib.instruments.path_patching import path_patch_to_logits
@@ -29,6 +31,18 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "path patching to the logits": path_patch_to_logits,
     }
 )
+
+
+def removal_effects(
+    weights: Weights, clean: Run, other: Run, answers: Tensor, *, circuit: HeadsAt, positions: Mapping[str, Tensor]
+) -> Tensor:
+    """What removing each head does to the logit difference of a circuit on its own, all else taken from the other run;
+    as a share of the clean run's mean logit difference, in size. positions: name -> [batch]. Returns [head batch]."""
+    less = [{head: at for head, at in circuit.items() if head != removed} for removed in circuit]
+    found = run_circuits(
+        weights, clean, [circuit, *less], positions=positions, values=other["z"], answers=answers
+    ).double()
+    return (found[1:] - found[0]) / clean.logit_difference(answers).double().abs().mean()
 
 
 def weight_gaps(weights: Weights, witness: Weights) -> dict[str, float]:
