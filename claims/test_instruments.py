@@ -26,6 +26,8 @@ from lib.instruments.witness import FIGURES, figure_gap, site_gap, weight_gaps
 from lib.model import SITES
 from lib.statistics import exact
 
+pytestmark = pytest.mark.any_model
+
 
 @pytest.fixture(scope="module")
 def sample(model, ioi):
