@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, random_places, read_circuit
 from ioi_fixtures.prompts import Batch, stream
-from ioi_fixtures.selection import CIRCUIT, FILE_OF_ITS_CLAIMS
+from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from lib.activations import Run
 from lib.heads import Head
 from lib.instruments.ablation import knock_out, run_circuits
@@ -48,8 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     path = config.option.claims_circuit
     if path is None:
-        if any(FILE_OF_ITS_CLAIMS in argument for argument in config.args):
-            raise pytest.UsageError(f"{FILE_OF_ITS_CLAIMS} asks what a circuit file states: add --claims-circuit FILE")
+        asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
+        if config.rootpath / CLAIMS_OF_IT in asked:
+            raise pytest.UsageError(f"{CLAIMS_OF_IT} asks what a circuit file states: add --claims-circuit FILE")
         return
     try:
         config.stash[CIRCUIT] = read_circuit(Path(path))

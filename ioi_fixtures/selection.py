@@ -26,12 +26,12 @@ GPU_NOTE = (
 NOT_OF_THIS_CIRCUIT = "{names}: {count} claims name GPT-2 small's heads, so they are not asked with --claims-circuit"
 NOT_STATED = "{names}: {count} claims are about what the circuit file does not state"
 CIRCUIT = pytest.StashKey[CircuitFile]()  # what --claims-circuit names, if anything
-FILE_OF_ITS_CLAIMS = "test_circuit_file.py"
+CLAIMS_OF_IT = Path("claims", "test_circuit_file.py")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without a circuit file there is nothing to ask of its claims."""
-    return True if collection_path.name == FILE_OF_ITS_CLAIMS and CIRCUIT not in config.stash else None
+    return True if collection_path == config.rootpath / CLAIMS_OF_IT and CIRCUIT not in config.stash else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,7 +4,7 @@ The method of Wang et al. 2022, §3, without a human in it, for any model that d
 
 1. heads whose direct path to the logits, patched from ABC, changes the logit difference by THRESHOLD or more;
 2. heads whose path to the queries, keys or values of a class found so far does, until no more are found;
-3. while the circuit alone has less than FAITHFUL of the logit difference: the head and position that adds most;
+3. while the circuit alone misses the model's logit difference by more than GAP: the head and position that helps most;
 4. heads and classes without which the circuit does the same are dropped, the least needed first;
 5. a class reads from another where the path between them, all heads together, carries STATED or more.
 
@@ -39,7 +39,7 @@ from lib.model import Model, load
 # claims are asked on other prompts.
 THRESHOLD = 0.05
 STATED = 0.10
-FAITHFUL = 0.85
+GAP = 0.15
 HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
 ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
@@ -150,16 +150,16 @@ def backwards(search: Search) -> None:
 
 def complete(search: Search) -> None:
     """Step 3: what is missing."""
-    weights = search.model.weights
-    everywhere = {(Head(*pair), at) for pair in torch.ones(weights.W_Q.shape[:2]).nonzero().tolist() for at in BEFORE}
-    [share] = search.alone([search.found])
-    while share < FAITHFUL:
+    n_layers, n_heads = search.model.weights.W_Q.shape[:2]
+    everywhere = {(Head(layer, i), at) for layer in range(n_layers) for i in range(n_heads) for at in BEFORE}
+    [gap] = (1 - search.alone([search.found])).abs().tolist()
+    while gap > GAP:
         others = sorted(everywhere - search.found)
-        shares = search.alone([search.found | {place} for place in others])
-        if shares.max() - share < HEAD_NEEDED:
+        gaps = (1 - search.alone([search.found | {place} for place in others])).abs()
+        if gap - gaps.min() < HEAD_NEEDED:
             return
-        share = shares.max()
-        search.found.add(others[int(shares.argmax())])
+        gap = float(gaps.min())
+        search.found.add(others[int(gaps.argmin())])
 
 
 def prune(search: Search) -> None:

@@ -20,6 +20,7 @@ from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
 THIRD_PERSON = 0.25  # share of sentences with no repeated name
 _PIECE = re.compile(r" \{\w+\}| ?\w+|[^\w\s]")  # a slot, or a token as planted/tokenizer.py splits them
 _SECOND_CLAUSE = " {S}"
+_NUMBER = {name: number for number, name in enumerate(NAMES)}
 NOUNS = {" {PLACE}": PLACES, " {OBJECT}": OBJECTS}
 
 
@@ -36,7 +37,7 @@ def patterns() -> tuple[tuple[str, ...], ...]:
 
 def is_kept_back(one: str, other: str) -> bool:
     """Whether two names are never trained on as the two people of a sentence: one pair in ten."""
-    return (NAMES.index(one) + NAMES.index(other)) % 10 == 0
+    return (_NUMBER[one] + _NUMBER[other]) % 10 == 0
 
 
 def kept_back(n: int, *, seed: int) -> tuple[Prompt, ...]:

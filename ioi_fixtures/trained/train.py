@@ -27,12 +27,12 @@ from lib.model import hash_weights, load
 from lib.statistics import mean_over_prompts, share
 
 SEED = 0
-STEPS = 4000
-BATCH = 128  # sentences
+STEPS = 6000
+BATCH = 64  # sentences
 LEARNING_RATE = 3e-3  # the highest; it rises over the first tenth of the steps and then falls
 OTHER_TOKENS = 0.1  # weight of all other tokens' loss beside the answer's
 EVERY = 50  # steps that a point of the loss curve averages
-SHAPE = {"n_layer": 3, "n_head": 6, "n_embd": 96, "n_positions": 64}
+SHAPE = {"n_layer": 3, "n_head": 4, "n_embd": 64, "n_positions": 64}
 
 
 def losses(model: GPT2LMHeadModel, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
