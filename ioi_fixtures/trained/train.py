@@ -95,6 +95,7 @@ def main() -> None:
     model, curve = train(steps=asked.steps, seed=asked.seed)
     seconds = round(time.monotonic() - start)
     asked.into.mkdir(parents=True, exist_ok=True)
+    model.generation_config = None  # of no use here
     model.save_pretrained(asked.into)
     tokenizer.save(asked.into, SHAPE["n_positions"])
     found = {
