@@ -43,13 +43,14 @@ GAP = 0.15
 HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
 ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
-PROMPTS, SEED = 200, 1
+PROMPTS, SEED = 1000, 1
 KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
 Role = tuple[str, str, str]  # position, the name attended to, and for or against the answer; "" for neither
 
 NAMES: dict[Role, str] = {  # as the publication calls them; other roles are called what they are
     ("END", "IO", "answer"): "name mover",
     ("END", "IO", "against"): "negative name mover",
+    ("END", "S2", "answer"): "subject suppressor",  # it writes against the name it attends to
     ("END", "S2", ""): "S-inhibition",
     ("S2", "S1", ""): "duplicate token",
     ("S2", "S1+1", ""): "induction",
