@@ -12,9 +12,10 @@ claims: .venv/installed
 test: .venv/installed lint
 	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/
 	$(BIN)/pytest claims/ --claims-baseline $(BASELINE)
-	$(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml --claims-report reports/trained
+	$(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
+		--claims-prompts 1000 --claims-one-look --claims-report reports/trained
 
-# Trains the small model in ioi_fixtures/trained anew (TRAINING_TIME on one core) and looks for its circuit.
+# Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for its circuit.
 train: .venv/installed
 	$(BIN)/python -m ioi_fixtures.trained.train
 	$(BIN)/python -m ioi_fixtures.trained.find

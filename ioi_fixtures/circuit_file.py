@@ -16,7 +16,7 @@ Out of scope: whether a model has the heads (`subjects`), and whether the claims
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -32,6 +32,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+DRAWS = 10  # sets of other heads that a path is compared with
 # Each position with those that stand before it in every prompt, whichever order the names come in.
 BEFORE: Mapping[str, tuple[str, ...]] = {
     "IO": (),
@@ -164,6 +165,26 @@ def random_places(places: frozenset[Place], seed: int, *, n_layers: int, n_heads
         wanted = len(everyone) - len(others)
         drawn |= {others.pop(int(uniform() * len(others))) for _ in range(min(wanted, len(others)))}
     return frozenset(drawn)
+
+
+def other_senders(
+    senders: Collection[Head], receivers: Collection[Head], at: str, places: Collection[Place], *, n_heads: int
+) -> list[tuple[Head, ...]]:
+    """Sets of as many heads as send, below the receivers and with no place in the circuit at that position: a control.
+
+    Where there are fewer of those than it takes, of all heads below the receivers that do not send.
+    """
+    uniform = stream("other senders", 0)
+    below = [Head(layer, i) for layer in range(max(receivers).layer) for i in range(n_heads)]
+    outside = [head for head in below if (head, at) not in places]
+    if len(outside) < len(senders):
+        outside = [head for head in below if head not in senders]
+    sets = []
+    for _ in range(DRAWS):
+        left = list(outside)
+        size = min(len(senders), len(left))
+        sets.append(tuple(left.pop(int(uniform() * len(left))) for _ in range(size)))
+    return sets
 
 
 def read_circuit(path: Path) -> CircuitFile:

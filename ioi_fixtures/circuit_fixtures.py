@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, random_places, read_circuit
-from ioi_fixtures.prompts import Batch, stream
+from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, other_senders, random_places, read_circuit
+from ioi_fixtures.prompts import Batch
 from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from lib.activations import Run
-from lib.heads import Head
 from lib.instruments.ablation import knock_out, run_circuits
 from lib.instruments.addresses import Place
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.model import Model
 
-DRAWS = 10  # sets of other heads that an edge is compared with
 RANDOM_CIRCUITS = 3
 # What a claim may ask for, and the things a file states for each of which it is asked.
 STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
@@ -133,7 +131,9 @@ def path_change(
     many other heads. Each prompt counts with the sign of the mean over prompts. Two tensors [batch]"""
 
     def change(edge: Edge) -> tuple[Tensor, Tensor]:
-        others = other_senders(edge, circuit_file.places, n_heads=model.weights.n_heads)
+        others = other_senders(
+            edge.sender.heads, edge.receiver.heads, edge.sender.at, circuit_file.places, n_heads=model.weights.n_heads
+        )
         patched = path_patch_to_heads(
             model.weights,
             ioi_run,
@@ -149,21 +149,3 @@ def path_change(
         return in_size[0], in_size[1:].mean(0)
 
     return change
-
-
-def other_senders(edge: Edge, places: frozenset[Place], *, n_heads: int) -> list[tuple[Head, ...]]:
-    """Sets of as many heads as the sending class has, below the receivers and in no class at that position.
-
-    Where there are fewer of those than it takes, of all heads below the receivers that are not in the class.
-    """
-    uniform = stream("other senders", 0)
-    below = [Head(layer, i) for layer in range(max(edge.receiver.heads).layer) for i in range(n_heads)]
-    outside = [head for head in below if (head, edge.sender.at) not in places]
-    if len(outside) < len(edge.sender.heads):
-        outside = [head for head in below if head not in edge.sender.heads]
-    sets = []
-    for _ in range(DRAWS):
-        left = list(outside)
-        size = min(len(edge.sender.heads), len(left))
-        sets.append(tuple(left.pop(int(uniform() * len(left))) for _ in range(size)))
-    return sets

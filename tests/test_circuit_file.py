@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from ioi_fixtures.circuit_file import BEFORE, by_head, random_places, read_circuit
-from ioi_fixtures.circuit_fixtures import DRAWS, other_senders
+from ioi_fixtures.circuit_file import BEFORE, DRAWS, by_head, other_senders, random_places, read_circuit
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.checkpoint import read_config
@@ -105,7 +104,7 @@ def test_where_other_heads_are_few_a_random_circuit_has_all_of_them():
 def test_a_path_is_compared_with_as_many_heads_below_the_receivers(tmp_path):
     circuit = read(tmp_path, SOUND)
     for edge in circuit.edges:
-        sets = other_senders(edge, circuit.places, n_heads=4)
+        sets = other_senders(edge.sender.heads, edge.receiver.heads, edge.sender.at, circuit.places, n_heads=4)
         assert len(sets) == DRAWS
         for one in sets:
             assert len(one) == len(edge.sender.heads)

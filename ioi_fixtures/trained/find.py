@@ -6,7 +6,8 @@ The method of Wang et al. 2022, §3, without a human in it, for any model that d
 2. heads whose path to the queries, keys or values of a class found so far does, until no more are found;
 3. while the circuit alone misses the model's logit difference by more than GAP: the head and position that helps most;
 4. heads and classes without which the circuit does the same are dropped, the least needed first;
-5. a class reads from another where the path between them, all heads together, carries STATED or more.
+5. a class reads from another where the path between them, all heads together, carries STATED more than the paths from
+   as many other heads do on average.
 
 A class is the heads that work at the same position, attend most to the same name and write alike. Prompts are of
 another seed than the claims'. A greedy search: another circuit may do as well, and claims decide whether this holds.
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures import variants
-from ioi_fixtures.circuit_file import BEFORE, by_head
+from ioi_fixtures.circuit_file import BEFORE, by_head, other_senders
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.files import write_whole
@@ -43,7 +44,7 @@ GAP = 0.15
 HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
 ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
-PROMPTS, SEED = 1000, 1
+PROMPTS, SEED = 3000, 1
 KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
 Role = tuple[str, str, str]  # position, the name attended to, and for or against the answer; "" for neither
 
@@ -182,13 +183,14 @@ def prune(search: Search) -> None:
 
 def edges(search: Search) -> Iterator[tuple[Role, Role, str, float]]:
     """Step 5: (receiver, sender, input, effect) of every path between classes that carries enough."""
-    classes = search.classes()
+    classes, n_heads = search.classes(), search.model.weights.n_heads
     for receiver, receivers in classes.items():
         for sender, senders in classes.items():
             for input, position in _inputs(receiver[0]):
                 if position == sender[0] and min(senders).layer < max(receivers).layer:
-                    [effect] = search.to_heads(receivers, input, position, [senders]).tolist()
-                    if abs(effect) >= STATED:
+                    others = other_senders(senders, receivers, position, search.found, n_heads=n_heads)
+                    effect, *of_others = search.to_heads(receivers, input, position, [senders, *others]).tolist()
+                    if abs(effect) - sum(map(abs, of_others)) / len(of_others) >= STATED:
                         yield receiver, sender, input, effect
 
 

@@ -1,4 +1,4 @@
-"""Trains the model in this directory: `python -m ioi_fixtures.trained.train` (about ten minutes on one core).
+"""Trains the model in this directory: `python -m ioi_fixtures.trained.train` (six minutes of one core's time).
 
 Weights come out the same, bit for bit, on the same machine with the same libraries; on another one rounding makes it
 another model of the same kind, whose circuit `find` may find elsewhere. training.json holds the loss curve.
