@@ -4,6 +4,7 @@ pytest_plugins = [
     "lib.pytest_plugin",
     "ioi_fixtures.fixtures",
     "ioi_fixtures.experiments",
+    "ioi_fixtures.circuit_fixtures",
     "ioi_fixtures.drawings",
     "ioi_fixtures.outline",
 ]

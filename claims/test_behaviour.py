@@ -1,5 +1,7 @@
 """§2: the model completes the sentence with the indirect object, and has no such preference where nothing tells it."""
 
+import pytest
+
 from lib.statistics import mean_over_prompts, share
 
 
@@ -10,6 +12,7 @@ def test_the_model_prefers_the_indirect_object(ioi, ioi_run, published, record):
     assert difference in claim
 
 
+@pytest.mark.any_model
 def test_nearly_every_prompt_is_answered_right(ioi, ioi_run, published, record):
     """On nearly every prompt the indirect object's logit is above the subject's."""
     claim = published["behaviour/accuracy"]
@@ -24,6 +27,7 @@ def test_with_three_fresh_names_there_is_no_preference(abc, abc_run, published, 
     assert difference in claim
 
 
+@pytest.mark.any_model
 def test_with_three_fresh_names_accuracy_is_chance(abc, abc_run, published, record):
     """Control: scored on ABC prompts, either name wins about half of the time."""
     claim = published["behaviour/abc-accuracy"]

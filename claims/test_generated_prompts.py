@@ -51,6 +51,7 @@ def looks_twice(model, ioi, ioi_run):
     return looks_twice
 
 
+@pytest.mark.any_model
 @every_prompt
 def test_what_a_run_reports_fits_together_on_any_prompt(prompts, model, published, record):
     """On generated prompts, everything the library reports of a run fits together."""
@@ -61,6 +62,7 @@ def test_what_a_run_reports_fits_together_on_any_prompt(prompts, model, publishe
         assert gap in claim
 
 
+@pytest.mark.any_model
 @every_prompt
 def test_no_position_attends_to_a_later_one_on_any_prompt(prompts, model, published, record):
     """On generated prompts, no position attends to a later one."""
@@ -70,6 +72,7 @@ def test_no_position_attends_to_a_later_one_on_any_prompt(prompts, model, publis
     assert later in claim
 
 
+@pytest.mark.any_model
 @every_prompt
 def test_attributions_add_up_on_any_prompt(prompts, model, published, record):
     """On generated prompts, direct attributions add up to the logit difference."""

@@ -27,6 +27,8 @@ from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_g
 from lib.model import SITES, load
 from lib.statistics import exact
 
+pytestmark = pytest.mark.any_model
+
 
 @pytest.fixture(scope="module")
 def sample(model, ioi):

@@ -18,7 +18,7 @@ from torch import Tensor
 from ioi_fixtures import variants
 from ioi_fixtures.prompt_files import read_prompts
 from ioi_fixtures.prompts import Batch, Prompt, check_words, encode, make_prompts
-from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests
+from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests, pytest_ignore_collect
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
 from lib.activations import Run, at_positions
@@ -35,7 +35,8 @@ from lib.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
 from lib.references import References, read_references
 
-__all__ = ["pytest_collection_modifyitems", "pytest_generate_tests"]  # hooks, picked up by pytest from here
+# Hooks, picked up by pytest from here.
+__all__ = ["pytest_collection_modifyitems", "pytest_generate_tests", "pytest_ignore_collect"]
 
 PREPEND_BOS = False
 NEXT = pytest.StashKey[pytest.Item | None]()

@@ -25,6 +25,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "test_backup_name_movers.py": "Backup name movers",
         "test_activation_patching.py": "Activation patching",
         "test_circuit.py": "The circuit",
+        "test_circuit_file.py": "The circuit file",
         "test_weights.py": "Weights",
         "test_canaries.py": "Canaries",
         "test_instruments.py": "Instruments",

@@ -6,9 +6,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from ioi_fixtures.circuit_file import CircuitFile
 from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.backends import check_backend
 from lib.checkpoint import CannotLoad, Checkpoint
@@ -20,6 +23,15 @@ GPU_NOTE = (
     "{names}: {count} claims were not checked in this run. "
     "On a machine with a GPU and its weights: pytest claims/ -m gpu"
 )
+NOT_OF_THIS_CIRCUIT = "{names}: {count} claims name GPT-2 small's heads, so they are not asked with --claims-circuit"
+NOT_STATED = "{names}: {count} claims are about what the circuit file does not state"
+CIRCUIT = pytest.StashKey[CircuitFile]()  # what --claims-circuit names, if anything
+CLAIMS_OF_IT = Path("claims", "test_circuit_file.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without a circuit file there is nothing to ask of its claims."""
+    return True if collection_path == config.rootpath / CLAIMS_OF_IT and CIRCUIT not in config.stash else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,12 +43,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _subjects(config: pytest.Config) -> list:
     asked = config.option.claims_model
     if not asked:
-        return [PLANTED, pytest.param(GPT2_SMALL, marks=pytest.mark.gpu)]
-    chosen = [subject(name) for name in dict.fromkeys(asked)]
+        return [_with_heads(config, PLANTED), pytest.param(_with_heads(config, GPT2_SMALL), marks=pytest.mark.gpu)]
+    chosen = [_with_heads(config, subject(name)) for name in dict.fromkeys(asked)]
     names = [one.name for one in chosen]
     twice = {name for name in names if names.count(name) > 1}
-    chosen = [Subject(one.source, one.source) if one.name in twice else one for one in chosen]
+    chosen = [replace(one, name=one.source) if one.name in twice else one for one in chosen]
     return [pytest.param(one, marks=pytest.mark.gpu) for one in chosen] if _gpu_is_asked_for(config) else chosen
+
+
+def _with_heads(config: pytest.Config, one: Subject) -> Subject:
+    """The subject, which has to have the heads that this session's claims name."""
+    circuit = config.stash.get(CIRCUIT, None)
+    return one if circuit is None else replace(one, heads=tuple(member.head for member in circuit.members))
 
 
 def _gpu_is_asked_for(config: pytest.Config) -> bool:
@@ -48,6 +66,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _set_aside(
         config, items, _is_for_another_subject, "{names}: {count} claims are about other models and do not apply"
     )
+    if CIRCUIT in config.stash:
+        _set_aside(config, items, _names_other_heads, NOT_OF_THIS_CIRCUIT)
+        _set_aside(config, items, _is_not_stated, NOT_STATED)
     if not _gpu_is_asked_for(config):
         _set_aside(config, items, _needs_gpu, GPU_NOTE)
     wanted = {item.callspec.params["subject"]: item for item in items if subject_name(item)}
@@ -98,3 +119,13 @@ def _is_for_another_subject(item: pytest.Item) -> bool:
     """`@pytest.mark.only_for("gpt2-small")`: a claim about one model's own numbers, asked of another model."""
     marker = item.get_closest_marker("only_for")
     return bool(marker and subject_name(item)) and subject_name(item) not in marker.args
+
+
+def _names_other_heads(item: pytest.Item) -> bool:
+    """A claim without `@pytest.mark.any_model`."""
+    return bool(subject_name(item)) and item.get_closest_marker("any_model") is None
+
+
+def _is_not_stated(item: pytest.Item) -> bool:
+    """A claim asked of nothing: see `circuit_fixtures.pytest_generate_tests`."""
+    return bool(subject_name(item)) and None in item.callspec.params.values()

@@ -12,26 +12,34 @@ from pathlib import Path
 from ioi_fixtures import planted
 from ioi_fixtures.circuit import CIRCUIT_HEADS
 from lib.checkpoint import CannotLoad, locate, read_config
+from lib.heads import Head
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that can be asked for. `source` says where it comes from; empty for the reference model, built here."""
+    """A model that can be asked for. `source` says where it comes from; empty for the reference model, built here.
+    `heads` are those that claims name: it has to have them."""
 
     name: str
     source: str = ""
+    heads: tuple[Head, ...] = tuple(CIRCUIT_HEADS)
 
     def directory(self) -> Path:
-        """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model too small to hold the
-        circuit's heads."""
+        """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model without the heads
+        that claims name."""
         directory = locate(self.source) if self.source else _planted()
         config = read_config(directory)
-        missing = [head for head in CIRCUIT_HEADS if head.layer >= config["n_layer"] or head.index >= config["n_head"]]
+        layers, heads = config["n_layer"], config["n_head"]
+        missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
         if missing:
-            raise CannotLoad(
-                f"{self.name} has {config['n_layer']} layers of {config['n_head']} heads, so it has no head "
-                f"{max(missing)}: the claims name heads of a model with at least 12 layers of 12 heads"
-            )
+            lacks = f"{self.name} has {layers} layers of {heads} heads, so it has no head {max(missing)}"
+            if self.heads == tuple(CIRCUIT_HEADS):
+                raise CannotLoad(
+                    f"{lacks}: the claims name heads of a model with at least 12 layers of 12 heads; to claim "
+                    "something of its own heads, write a circuit file (--claims-circuit)"
+                )
+            near = Head(min(max(missing).layer, layers - 1), min(max(missing).index, heads - 1))
+            raise CannotLoad(f"{lacks}, which the circuit file names: the nearest is {near}")
         return directory
 
     def __str__(self) -> str:

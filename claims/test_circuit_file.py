@@ -1,0 +1,132 @@
+"""What a circuit file states of a model: who attends where, writes what and reads from whom, and that the heads it
+names do the task. Asked with --claims-circuit FILE; the file's format is in ioi_fixtures/circuit_file.py.
+
+Other heads are, throughout, those that are in no class of the file at the same position.
+"""
+
+import pytest
+
+from ioi_fixtures.circuit_fixtures import RANDOM_CIRCUITS
+from lib.heads import select, without
+from lib.instruments.attention import attention
+from lib.instruments.attribution import attribution_by_head
+from lib.statistics import mean_over_prompts, ratio_of_means
+
+pytestmark = pytest.mark.any_model
+
+
+def test_the_model_does_the_task(ioi, ioi_run, published, record):
+    """The indirect object's logit is above the subject's."""
+    claim = published["circuit-file/logit-difference"]
+    differences = ioi_run.logit_difference(ioi.answers)
+    worst = ioi.sentence(int(differences.argmin()))
+    difference = record("logit difference", mean_over_prompts(differences), claim, worst_prompt=worst)
+    assert difference in claim
+
+
+def test_every_head_attends_where_its_class_does(attending_member, circuit_file, ioi, ioi_run, published, record):
+    """Head {attending_member} attends where its class does, more than the average other head."""
+    claim = published["circuit-file/attention"]
+    head, of = attending_member
+    attended = attention(ioi_run, query=ioi.positions[of.at], key=ioi.positions[of.attends_to])
+    lead = attended[head] - without(attended, circuit_file.heads_at(of.at)).mean(0)
+    lead = record(f"attention {of.at} to {of.attends_to} beyond the average head's", mean_over_prompts(lead), claim)
+    assert lead in claim
+
+
+def test_every_class_writes_for_or_against_the_answer(writing_class, model, ioi, ioi_run, published, record):
+    """The {writing_class} heads together write for the answer, or against it, as the file states."""
+    claim = published["circuit-file/class-writes"]
+    written = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    written = select(written, writing_class.heads).sum(0) * writing_class.sign
+    written = ratio_of_means(written, ioi_run.logit_difference(ioi.answers))
+    written = record(f"attribution {writing_class.writes} / logit difference", written, claim)
+    assert written in claim
+
+
+def test_every_head_writes_as_its_class_does(writing_member, model, ioi, ioi_run, published, record):
+    """Head {writing_member} writes for the answer, or against it, as its class does."""
+    claim = published["circuit-file/head-writes"]
+    head, of = writing_member
+    written = attribution_by_head(ioi_run, model.weights, ioi.answers)[head] * of.sign
+    written = ratio_of_means(written, ioi_run.logit_difference(ioi.answers))
+    written = record(f"attribution of {head} {of.writes} / logit difference", written, claim)
+    assert written in claim
+
+
+def test_an_average_other_head_writes_nothing(writing_class, circuit_file, model, ioi, ioi_run, published, record):
+    """Control: beside the {writing_class} heads, the average other head writes nothing for or against the answer."""
+    claim = published["circuit-file/others-write"]
+    written = attribution_by_head(ioi_run, model.weights, ioi.answers)
+    record.head_map("Direct attribution", "logit difference", written.mean(-1))
+    others = without(written, circuit_file.heads_at(writing_class.at)).mean(0)
+    others = ratio_of_means(others, ioi_run.logit_difference(ioi.answers))
+    others = record("attribution of other heads / logit difference", others, claim)
+    assert others in claim
+
+
+def test_every_path_carries_more_than_other_paths(edge, path_change, ioi, ioi_run, published, record):
+    """Patched from ABC, the path {edge} changes the logit difference more than paths from as many other heads."""
+    claim = published["circuit-file/edge"]
+    theirs, of_others = path_change(edge)
+    lead = ratio_of_means(theirs - of_others, ioi_run.logit_difference(ioi.answers))
+    lead = record(f"change by the path {edge} beyond that by others / logit difference", lead, claim)
+    assert lead in claim
+
+
+def test_paths_from_other_heads_carry_little(edge, path_change, ioi, ioi_run, published, record):
+    """Control: beside {edge}, the path from as many other heads changes the logit difference little."""
+    claim = published["circuit-file/other-edges"]
+    _, of_others = path_change(edge)
+    change = ratio_of_means(of_others, ioi_run.logit_difference(ioi.answers))
+    change = record(f"change by paths from others beside {edge} / logit difference", change, claim)
+    assert change in claim
+
+
+def test_the_circuit_alone_does_the_task(stated_alone, ioi, ioi_run, published, record):
+    """The file's heads alone, each at its position and all else at its mean, do most of what the model does."""
+    claim = published["circuit-file/faithfulness"]
+    faithfulness = ratio_of_means(stated_alone(frozenset()), ioi_run.logit_difference(ioi.answers))
+    faithfulness = record("F(C) / F(M), mean ablation", faithfulness, claim)
+    assert faithfulness in claim
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_CIRCUITS))
+def test_other_heads_alone_do_not(seed, stated_random_circuits, ioi, ioi_run, published, record):
+    """Control: as many other heads at the same positions (draw {seed}) do next to nothing by themselves."""
+    claim = published["circuit-file/random-circuit"]
+    alone = stated_random_circuits[seed]
+    recovered = ratio_of_means(alone, ioi_run.logit_difference(ioi.answers))
+    recovered = record(f"F(random circuit {seed}) / F(M)", recovered, claim)
+    assert recovered in claim
+
+
+def test_every_class_is_needed(head_class, stated_alone, ioi, ioi_run, published, record):
+    """Minimality: without the {head_class} heads the circuit does something else."""
+    claim = published["circuit-file/class-needed"]
+    change = stated_alone(head_class.places) - stated_alone(frozenset())
+    change = ratio_of_means(change * change.mean().sign(), ioi_run.logit_difference(ioi.answers))
+    change = record(f"|F(C minus K) - F(C)| / F(M), K = {head_class}", change, claim)
+    assert change in claim
+
+
+def test_every_head_is_needed(member, stated_alone, ioi, ioi_run, published, record):
+    """Minimality: in a circuit without the rest of its class, head {member} makes a difference."""
+    claim = published["circuit-file/head-needed"]
+    head, of = member
+    mates = of.places - {(head, of.at)}
+    change = stated_alone(of.places) - stated_alone(mates)
+    change = ratio_of_means(change * change.mean().sign(), ioi_run.logit_difference(ioi.answers))
+    change = record(f"|F(C minus K and v) - F(C minus K)| / F(M), v = {head}", change, claim)
+    assert change in claim
+
+
+def test_without_a_class_circuit_and_model_are_still_alike(
+    head_class, stated_alone, model_without_class, ioi, ioi_run, published, record
+):
+    """Completeness: with the {head_class} heads removed, circuit and model differ by no more than published ones do."""
+    claim = published["circuit-file/incompleteness"]
+    gap = model_without_class(head_class) - stated_alone(head_class.places)
+    gap = ratio_of_means(gap, ioi_run.logit_difference(ioi.answers))
+    gap = record(f"(F(M minus K) - F(C minus K)) / F(M), K = {head_class}", gap, claim)
+    assert gap in claim

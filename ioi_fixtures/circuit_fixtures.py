@@ -1,0 +1,151 @@
+"""`--claims-circuit FILE`: the claims of a circuit file, one test for each thing the file states, and what they share.
+
+With it, the models named by --claims-model are asked these claims and those that hold of any model; see `selection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, other_senders, random_places, read_circuit
+from ioi_fixtures.prompts import Batch
+from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
+from lib.activations import Run
+from lib.instruments.ablation import knock_out, run_circuits
+from lib.instruments.addresses import Place
+from lib.instruments.path_patching import path_patch_to_heads
+from lib.model import Model
+
+RANDOM_CIRCUITS = 3
+# What a claim may ask for, and the things a file states for each of which it is asked.
+STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
+    "head_class": lambda circuit: circuit.classes,
+    "member": lambda circuit: circuit.members,
+    "attending_class": lambda circuit: [one for one in circuit.classes if one.attends_to],
+    "attending_member": lambda circuit: [one for one in circuit.members if one.of.attends_to],
+    "writing_class": lambda circuit: [one for one in circuit.classes if one.writes],
+    "writing_member": lambda circuit: [one for one in circuit.members if one.of.writes],
+    "edge": lambda circuit: circuit.edges,
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("claims", "circuit claims").addoption(
+        "--claims-circuit",
+        type=Path,
+        metavar="FILE",
+        help="Ask the models the claims that this circuit file states (TOML: classes, heads, positions) instead of "
+        "those that name GPT-2 small's heads.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.option.claims_circuit
+    if path is None:
+        asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
+        if config.rootpath / CLAIMS_OF_IT in asked:
+            raise pytest.UsageError(f"{CLAIMS_OF_IT} asks what a circuit file states: add --claims-circuit FILE")
+        return
+    try:
+        config.stash[CIRCUIT] = read_circuit(Path(path))
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--claims-circuit: {error}") from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A claim is asked of everything a file states; where that is nothing, of None, which `selection` sets aside."""
+    for name in STATED:
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, STATED[name](metafunc.config.stash[CIRCUIT]) or [None], ids=str)
+
+
+@pytest.fixture(scope="session")
+def circuit_file(request: pytest.FixtureRequest) -> CircuitFile:
+    """What --claims-circuit states."""
+    return request.config.stash[CIRCUIT]
+
+
+@pytest.fixture(scope="session")
+def stated_alone(
+    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+) -> Callable[[frozenset[Place]], Tensor]:
+    """F(C \\ K): the circuit without some of its places, on its own. [batch]"""
+    whole = circuit_file.places
+    without_mates = [one.places - {(head, one.at)} for one in circuit_file.classes for head in one.heads]
+    sets = list(dict.fromkeys([frozenset(), *(one.places for one in circuit_file.classes), *without_mates]))
+    found = run_circuits(
+        model.weights,
+        ioi_run,
+        [by_head(whole - removed) for removed in sets],
+        positions=ioi.positions,
+        values=abc_means,
+        answers=ioi.answers,
+    )
+    by_set = dict(zip(sets, found, strict=True))
+    return lambda removed: by_set[removed]
+
+
+@pytest.fixture(scope="session")
+def model_without_class(
+    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+) -> Callable[[HeadClass], Tensor]:
+    """F(M \\ K): the model with a class at its ABC means, at the position of that class. [batch]"""
+    found = knock_out(
+        model.weights,
+        ioi_run,
+        [by_head(one.places) for one in circuit_file.classes],
+        positions=ioi.positions,
+        values=abc_means,
+        answers=ioi.answers,
+    )
+    by_name = {one.name: row for one, row in zip(circuit_file.classes, found, strict=True)}
+    return lambda head_class: by_name[head_class.name]
+
+
+@pytest.fixture(scope="session")
+def stated_random_circuits(
+    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+) -> Tensor:
+    """Circuits of as many other heads at the same positions, on their own. [seed batch]"""
+    shape = {"n_layers": model.weights.n_layers, "n_heads": model.weights.n_heads}
+    drawn = [random_places(circuit_file.places, seed, **shape) for seed in range(RANDOM_CIRCUITS)]
+    return run_circuits(
+        model.weights,
+        ioi_run,
+        [by_head(places) for places in drawn],
+        positions=ioi.positions,
+        values=abc_means,
+        answers=ioi.answers,
+    )
+
+
+@pytest.fixture(scope="session")
+def path_change(
+    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_run: Run
+) -> Callable[[Edge], tuple[Tensor, Tensor]]:
+    """How much patching a path changes the logit difference, in size: that from a class, and the mean over sets of as
+    many other heads. Each prompt counts with the sign of the mean over prompts. Two tensors [batch]"""
+
+    def change(edge: Edge) -> tuple[Tensor, Tensor]:
+        others = other_senders(
+            edge.sender.heads, edge.receiver.heads, edge.sender.at, circuit_file.places, n_heads=model.weights.n_heads
+        )
+        patched = path_patch_to_heads(
+            model.weights,
+            ioi_run,
+            abc_run,
+            ioi.answers,
+            receivers=edge.receiver.heads,
+            inputs=edge.input,
+            position=ioi.positions[edge.sender.at],
+            senders=[edge.sender.heads, *others],
+        )
+        change = patched - ioi_run.logit_difference(ioi.answers)
+        in_size = change * change.mean(-1, keepdim=True).sign()
+        return in_size[0], in_size[1:].mean(0)
+
+    return change
