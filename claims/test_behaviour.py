@@ -28,8 +28,9 @@ def test_with_three_fresh_names_there_is_no_preference(abc, abc_run, published, 
 
 
 @pytest.mark.any_model
-def test_with_three_fresh_names_accuracy_is_chance(abc, abc_run, published, record):
+def test_with_three_fresh_names_accuracy_is_chance(abc, abc_run, abc_again, published, record):
     """Control: scored on ABC prompts, either name wins about half of the time."""
     claim = published["behaviour/abc-accuracy"]
-    accuracy = record("accuracy on ABC", share(abc_run.logit_difference(abc.answers) > 0), claim)
+    won = [run.logit_difference(batch.answers) > 0 for batch, run in ((abc, abc_run), abc_again)]
+    accuracy = record("accuracy on ABC", mean_over_prompts(sum(wins.double() for wins in won) / len(won)), claim)
     assert accuracy in claim

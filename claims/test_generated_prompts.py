@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, target
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.fixtures import run_on
+from ioi_fixtures.encoding import run_on
 from ioi_fixtures.strategies import SEEDS, batches_of_prompts, samples
 from ioi_fixtures.variants import abc, fresh_names
 from lib.heads import heads, without

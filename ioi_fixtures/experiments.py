@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ioi_fixtures import variants
 from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, S_INHIBITION, random_circuit
-from ioi_fixtures.fixtures import EVERYTHING, encode_for
+from ioi_fixtures.encoding import encode_for
+from ioi_fixtures.fixtures import EVERYTHING
 from ioi_fixtures.knockouts import (
     ARENA_K,
     COMPLETENESS_K,

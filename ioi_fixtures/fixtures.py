@@ -1,13 +1,8 @@
-"""The pytest fixtures that claims share: session-scoped, read-only, computed once a subject.
-
-Prompts carry no start token: the published figures were measured without one.
-"""
+"""The pytest fixtures that claims share: session-scoped, read-only, computed once a subject."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures import variants
+from ioi_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
 from ioi_fixtures.prompt_files import read_prompts
-from ioi_fixtures.prompts import Batch, Prompt, check_words, encode, make_prompts
+from ioi_fixtures.prompts import Batch, Prompt, check_words, make_prompts
 from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests, pytest_ignore_collect
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
@@ -38,7 +34,6 @@ from lib.references import References, read_references
 # Hooks, picked up by pytest from here.
 __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests", "pytest_ignore_collect"]
 
-PREPEND_BOS = False
 NEXT = pytest.StashKey[pytest.Item | None]()
 kept = lru_cache(maxsize=2)(load)  # a later look, or a later session of the same process, finds its model loaded
 EVERYTHING = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
@@ -229,6 +224,13 @@ def abc_run(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Run:
 
 
 @pytest.fixture(scope="session")
+def abc_again(model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Batch, Run]:
+    """The prompts with three other fresh names: twice the names where a claim is about nothing but which one wins."""
+    batch = encode_for(model, variants.abc(prompts, seed=request.config.option.claims_seed + 1))
+    return batch, model.run(batch.tokens, last=batch.positions["END"])
+
+
+@pytest.fixture(scope="session")
 def abc_means(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Tensor:
     """Mean head outputs over ABC prompts of the same template. [layer batch pos head d_head]"""
     batch, run = every_abc
@@ -269,33 +271,3 @@ def names_attended_and_written(model: Model, ioi: Batch, ioi_run: Run) -> tuple[
     Each [layer head name batch]"""
     io, s1, s2 = (ioi.positions[name] for name in ("IO", "S1", "S2"))
     return attended_and_written(ioi_run, model.weights, tokens=ioi.answers.T, places=[[io], [s1, s2]])
-
-
-def hash_prompts(prompts: tuple[Prompt, ...]) -> str:
-    """sha256 of what the model reads and of the answers it is scored with, in order."""
-    read = [(prompt.text, prompt.answers) for prompt in prompts]
-    return hashlib.sha256(json.dumps(read).encode()).hexdigest()
-
-
-def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
-    """The prompts as the model's tokens, on its device. What the model cannot read ends the session, by name: words
-    that are not one token, and prompts longer than it has positions."""
-    try:
-        check_words(model.tokenizer)
-        batch = encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
-    except ValueError as error:
-        pytest.exit(f"{model.name} cannot read the prompts: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-    longest, positions = batch.tokens.shape[1], len(model.weights.W_pos)
-    if longest > positions:
-        pytest.exit(
-            f"{model.name} cannot read the prompts: the longest has {longest} tokens, and the model {positions} "
-            "positions; use shorter prompts, or another model",
-            returncode=pytest.ExitCode.USAGE_ERROR,
-        )
-    return batch
-
-
-def run_on(model: Model, prompts: tuple[Prompt, ...], *, keep: Sequence[str] = ()) -> tuple[Batch, Run]:
-    """The prompts as the model's tokens, and the model on them: for prompts that a claim draws itself."""
-    batch = encode_for(model, prompts)
-    return batch, model.run(batch.tokens, last=batch.positions["END"], keep=keep)
