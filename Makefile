@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 
-.PHONY: claims test lint bench docs mutants upgrade-report
+.PHONY: claims test lint bench docs mutants mutation mutation-changed upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -25,6 +25,15 @@ docs: .venv/installed
 
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
+
+# docs/MUTATION.md: faults in the measuring code, one at a time, which its tests have to notice. All of them, or so many:
+# make mutation SAMPLE=400. What has been tried is kept in mutants/ until code or tests change.
+mutation: .venv/installed
+	$(BIN)/python -m docs.mutation $(if $(SAMPLE),--sample $(SAMPLE))
+
+# Those on lines changed since docs/MUTATION.md was written, within three minutes; CI runs this.
+mutation-changed: .venv/installed
+	$(BIN)/python -m docs.mutation --changed
 
 # docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
 upgrade-report: .venv/installed
