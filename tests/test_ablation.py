@@ -139,15 +139,23 @@ def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
 @pytest.mark.parametrize(
     ("circuit", "message"),
     [
-        ({Head(9, 0): "END"}, "there is no head 9.0"),
+        ({Head(4, 0): "END"}, "there is no head 4.0: the model has layers 0-3 of heads 0-2"),
+        ({Head(0, 3): "END"}, "there is no head 0.3: the model has layers 0-3 of heads 0-2"),
+        ({Head(-1, 0): "END"}, "there is no head -1.0"),
         ({Head(0, 0): "S3"}, "given at 'S3', but the positions are"),
-        ({Head(0, 0): "late"}, "outside the prompt"),
+        ({Head(0, 0): "late"}, "position 'late' of prompt 0 is 12, outside the prompt, which ends at 11"),
+        ({Head(0, 0): "early"}, "position 'early' of prompt 0 is -1, outside the prompt"),
         ({Head(0, 0): "S2", Head(1, 0): "again"}, "are the same token in prompt 0"),
     ],
 )
 def test_misuse_is_refused_with_the_reason(case, circuit, message):
     model, batch, clean, reference, _ = case
-    positions = {**batch.positions, "late": batch.last + 1, "again": batch.positions["S2"]}
+    positions = {
+        **batch.positions,
+        "late": batch.last + 1,
+        "early": batch.positions["S2"] - 8,
+        "again": batch.positions["S2"],
+    }
     with pytest.raises(ValueError, match=message):
         run_circuits(model.weights, clean, [circuit], positions=positions, values=reference["z"], answers=batch.answers)
 

@@ -129,5 +129,6 @@ def test_the_gaps_are_those_of_their_definitions(small):
     runs = [Run(BATCH.tokens, BATCH.last, torch.zeros(2, 97), kept) for kept in activations]
     assert site_gap(*runs, "resid_pre").tolist() == [0.25, 0.5]
     assert site_gap(*runs, "resid_final").tolist() == pytest.approx([0.1, 0.5])
-    mine, other = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.5, 2.0], [3.0, 1.0]])
+    mine, other = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.5, 1.0], [3.0, 1.0]])
     assert figure_gap(mine, other).tolist() == [0.5, 3]
+    assert figure_gap(mine[1], other[1]).tolist() == [0, 3]
