@@ -120,7 +120,10 @@ def verdicts(mutants: Iterable[Mutant]) -> list[Tried]:
 
 
 def try_out(mutants: Sequence[Mutant], *, seconds: float | None = None, processes: int | None = None) -> list[Tried]:
-    """Runs the tests of each mutant that has no verdict yet, for as long as `seconds` allow. Returns all verdicts."""
+    """Runs the tests of each mutant that has no verdict yet, for as long as `seconds` allow. Returns all verdicts.
+
+    Exits where mutmut fails, as it does where tests fail without any mutant: nothing would be known, and look like it.
+    """
     _forget_other_sources()
     known = {tried.mutant for tried in verdicts(mutants)}
     names = [mutant.name for mutant in mutants if mutant not in known]
@@ -131,10 +134,13 @@ def try_out(mutants: Sequence[Mutant], *, seconds: float | None = None, processe
         # One thread each: small matrices, and as many processes as there are cores.
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
         try:
-            process.wait(seconds)
+            failed = process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)  # what has been tried is kept
             process.wait()
+        else:
+            if failed:
+                raise SystemExit("mutmut could not try the mutants: see what it says above")
     return verdicts(mutants)
 
 

@@ -1,5 +1,8 @@
 """Mutants are found where they are, chosen evenly, and counted as killed only where tests failed."""
 
+import signal
+import subprocess
+
 import pytest
 
 from docs import mutation
@@ -155,6 +158,39 @@ def test_changed_lines_alone_are_tried_and_survivors_need_a_reason(monkeypatch, 
     said = capsys.readouterr().out
     assert "1 mutants on lines changed since 012345678" in said
     assert ("survived: lib/x.py:8 in larger" in said) == (not enough)
+
+
+class Mutmut:
+    """In mutmut's place: a process that ends with a status, or does not end until it is told to."""
+
+    def __init__(self, status):
+        self.status, self.signals = status, []
+
+    def wait(self, seconds=None):
+        if self.status is None and seconds is not None:
+            raise subprocess.TimeoutExpired("mutmut", seconds)
+        return self.status
+
+    def send_signal(self, number):
+        self.signals.append(number)
+
+
+@pytest.mark.parametrize(("status", "signals"), [(0, []), (None, [signal.SIGINT])])
+def test_mutmut_is_stopped_when_time_is_up_and_what_it_found_is_kept(monkeypatch, status, signals):
+    process, found = Mutmut(status), iter([[], [Tried(mutant(), "killed")]])
+    monkeypatch.setattr(mutation, "_forget_other_sources", lambda: None)
+    monkeypatch.setattr(mutation, "verdicts", lambda mutants: next(found))
+    monkeypatch.setattr(mutation.subprocess, "Popen", lambda command, **_: process)
+    assert mutation.try_out([mutant()], seconds=1) == [Tried(mutant(), "killed")]
+    assert process.signals == signals
+
+
+def test_it_is_an_error_where_mutmut_fails(monkeypatch):
+    monkeypatch.setattr(mutation, "_forget_other_sources", lambda: None)
+    monkeypatch.setattr(mutation, "verdicts", lambda mutants: [])
+    monkeypatch.setattr(mutation.subprocess, "Popen", lambda command, **_: Mutmut(1))
+    with pytest.raises(SystemExit, match="mutmut could not try the mutants"):
+        mutation.try_out([mutant()], seconds=1)
 
 
 def test_without_history_nothing_is_tried_and_it_says_so(monkeypatch, capsys):
