@@ -98,7 +98,7 @@ def test_repeated_token_scores_against_a_plain_loop():
 
 
 def test_tokens_that_do_not_repeat_are_refused():
-    with pytest.raises(ValueError, match="must repeat the first"):
+    with pytest.raises(ValueError, match="^the second half of every sequence must repeat the first$"):
         repeated_token_scores(random_run())
 
 

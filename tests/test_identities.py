@@ -130,6 +130,13 @@ def test_a_stream_reported_after_its_layer_norm_does_not_add_up(small, run):
     assert not holds("parts", PARTS[HANDS_ON](normalised, small.weights))
 
 
+def test_the_scale_is_that_of_the_weights_own_epsilon(small, run):
+    weights = replace(small.weights, layer_norm_eps=0.5)
+    assert not holds("parts", PARTS[SCALE](run, weights))
+    scale = (run["resid_final"].var(-1, correction=0, keepdim=True) + 0.5).sqrt()
+    assert holds("parts", PARTS[SCALE](with_activation(run, final_scale=scale), weights))
+
+
 def test_a_relative_gap_is_a_share_of_the_longest_part():
     whole, large = torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1000.0, 0.0]]])
     assert relative_gap(whole, [large, -large]).item() == pytest.approx(1e-3)
