@@ -132,15 +132,17 @@ def try_out(mutants: Sequence[Mutant], *, seconds: float | None = None, processe
         if processes:
             command[2:2] = ["--max-children", str(processes)]
         # One thread each: small matrices, and as many processes as there are cores.
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
+        settings = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        process = subprocess.Popen(command, cwd=ROOT, env=settings, start_new_session=True)
         try:
-            failed = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)  # what has been tried is kept
-            process.wait()
-        else:
-            if failed:
+            if process.wait(seconds):
                 raise SystemExit("mutmut could not try the mutants: see what it says above")
+        except subprocess.TimeoutExpired:
+            pass  # what has been tried is kept
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)  # and what it runs
+                process.wait()
     return verdicts(mutants)
 
 

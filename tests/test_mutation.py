@@ -163,26 +163,29 @@ def test_changed_lines_alone_are_tried_and_survivors_need_a_reason(monkeypatch, 
 class Mutmut:
     """In mutmut's place: a process that ends with a status, or does not end until it is told to."""
 
+    pid = 7
+
     def __init__(self, status):
-        self.status, self.signals = status, []
+        self.status = status
 
     def wait(self, seconds=None):
         if self.status is None and seconds is not None:
             raise subprocess.TimeoutExpired("mutmut", seconds)
         return self.status
 
-    def send_signal(self, number):
-        self.signals.append(number)
+    def poll(self):
+        return self.status
 
 
-@pytest.mark.parametrize(("status", "signals"), [(0, []), (None, [signal.SIGINT])])
-def test_mutmut_is_stopped_when_time_is_up_and_what_it_found_is_kept(monkeypatch, status, signals):
-    process, found = Mutmut(status), iter([[], [Tried(mutant(), "killed")]])
+@pytest.mark.parametrize(("status", "ended"), [(0, []), (None, [(7, signal.SIGTERM)])])
+def test_mutmut_is_stopped_when_time_is_up_and_what_it_found_is_kept(monkeypatch, status, ended):
+    found, killed = iter([[], [Tried(mutant(), "killed")]]), []
     monkeypatch.setattr(mutation, "_forget_other_sources", lambda: None)
     monkeypatch.setattr(mutation, "verdicts", lambda mutants: next(found))
-    monkeypatch.setattr(mutation.subprocess, "Popen", lambda command, **_: process)
+    monkeypatch.setattr(mutation.subprocess, "Popen", lambda command, **_: Mutmut(status))
+    monkeypatch.setattr(mutation.os, "killpg", lambda *group: killed.append(group))
     assert mutation.try_out([mutant()], seconds=1) == [Tried(mutant(), "killed")]
-    assert process.signals == signals
+    assert killed == ended
 
 
 def test_it_is_an_error_where_mutmut_fails(monkeypatch):
