@@ -127,6 +127,16 @@ def test_a_small_budget_changes_nothing_but_the_batches(case):
         assert largest_difference(whole, split) < tolerance
 
 
+def test_a_head_is_knocked_out_at_the_first_position(case):
+    model, batch, clean, reference, tolerance = case
+    positions, heads_out = {"first": torch.zeros_like(batch.last)}, {Head(1, 1): "first"}
+    settings = {"positions": positions, "values": reference["z"] + 1, "answers": batch.answers}
+    [fast] = knock_out(model.weights, clean, [heads_out], **settings)
+    slow = hook_loops.knock_out(model, clean, heads_out, positions, reference["z"] + 1, batch.answers)
+    assert largest_difference(fast, slow) < tolerance
+    assert largest_difference(fast, clean.logit_difference(batch.answers)) > 1e-3
+
+
 def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
     z = torch.tensor([0.0, 1.0, 3.0, 3.0]).view(1, 4, 1, 1, 1)
     groups = torch.tensor([7, 3, 7, 7])
