@@ -4,7 +4,7 @@ BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 TRAINED := ioi_fixtures/trained
 
-.PHONY: claims test train lint bench docs mutants false-alarms power upgrade-report
+.PHONY: claims test train lint bench docs mutants false-alarms power mutation mutation-changed upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -40,6 +40,15 @@ false-alarms: .venv/installed
 
 power: .venv/installed
 	$(BIN)/python -m benchmarks.power
+
+# docs/MUTATION.md: faults in the measuring code, one at a time, which its tests have to notice. All of them, or so many:
+# make mutation SAMPLE=400. What has been tried is kept in mutants/ until code or tests change.
+mutation: .venv/installed
+	$(BIN)/python -m docs.mutation $(if $(SAMPLE),--sample $(SAMPLE))
+
+# Those on lines changed since docs/MUTATION.md was written, within three minutes; CI runs this.
+mutation-changed: .venv/installed
+	$(BIN)/python -m docs.mutation --changed
 
 # docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
 upgrade-report: .venv/installed

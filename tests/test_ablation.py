@@ -127,6 +127,16 @@ def test_a_small_budget_changes_nothing_but_the_batches(case):
         assert largest_difference(whole, split) < tolerance
 
 
+def test_a_head_is_knocked_out_at_the_first_position(case):
+    model, batch, clean, reference, tolerance = case
+    positions, heads_out = {"first": torch.zeros_like(batch.last)}, {Head(1, 1): "first"}
+    settings = {"positions": positions, "values": reference["z"] + 1, "answers": batch.answers}
+    [fast] = knock_out(model.weights, clean, [heads_out], **settings)
+    slow = hook_loops.knock_out(model, clean, heads_out, positions, reference["z"] + 1, batch.answers)
+    assert largest_difference(fast, slow) < tolerance
+    assert largest_difference(fast, clean.logit_difference(batch.answers)) > 1e-3
+
+
 def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
     z = torch.tensor([0.0, 1.0, 3.0, 3.0]).view(1, 4, 1, 1, 1)
     groups = torch.tensor([7, 3, 7, 7])
@@ -139,15 +149,23 @@ def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
 @pytest.mark.parametrize(
     ("circuit", "message"),
     [
-        ({Head(9, 0): "END"}, "there is no head 9.0"),
+        ({Head(4, 0): "END"}, "there is no head 4.0: the model has layers 0-3 of heads 0-2"),
+        ({Head(0, 3): "END"}, "there is no head 0.3: the model has layers 0-3 of heads 0-2"),
+        ({Head(-1, 0): "END"}, "there is no head -1.0"),
         ({Head(0, 0): "S3"}, "given at 'S3', but the positions are"),
-        ({Head(0, 0): "late"}, "outside the prompt"),
+        ({Head(0, 0): "late"}, "position 'late' of prompt 0 is 12, outside the prompt, which ends at 11"),
+        ({Head(0, 0): "early"}, "position 'early' of prompt 0 is -1, outside the prompt"),
         ({Head(0, 0): "S2", Head(1, 0): "again"}, "are the same token in prompt 0"),
     ],
 )
 def test_misuse_is_refused_with_the_reason(case, circuit, message):
     model, batch, clean, reference, _ = case
-    positions = {**batch.positions, "late": batch.last + 1, "again": batch.positions["S2"]}
+    positions = {
+        **batch.positions,
+        "late": batch.last + 1,
+        "early": batch.positions["S2"] - 8,
+        "again": batch.positions["S2"],
+    }
     with pytest.raises(ValueError, match=message):
         run_circuits(model.weights, clean, [circuit], positions=positions, values=reference["z"], answers=batch.answers)
 

@@ -98,20 +98,20 @@ def test_repeated_token_scores_against_a_plain_loop():
 
 
 def test_tokens_that_do_not_repeat_are_refused():
-    with pytest.raises(ValueError, match="must repeat the first"):
+    with pytest.raises(ValueError, match="^the second half of every sequence must repeat the first$"):
         repeated_token_scores(random_run())
 
 
-def test_projection_on_a_token_is_the_heads_output_on_its_unembedding(planted_model):
+def test_projection_on_a_token_is_the_heads_output_on_its_unembedding():
+    model = random_model(n_layer=3, n_head=2, n_embd=16)
     tokens, last = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 0]]), torch.tensor([3, 2])
-    run = planted_model.run(tokens, last=last, keep=["z"])
-    weights, head = planted_model.weights, Head(9, 9)
+    run, weights, head = model.run(tokens, last=last, keep=["z"]), model.weights, Head(2, 1)
     measured = projection_on_token(run, weights, torch.tensor([11, 12]))
-    assert measured.shape == (12, 12, 2)
+    assert measured.shape == (3, 2, 2)
     for row, token in enumerate((11, 12)):
-        output = run["z"][9, row, last[row], 9] @ weights.W_O[9, 9]
-        assert measured[head][row] == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-5)
-        elsewhere = run["z"][9, row, -1, 9] @ weights.W_O[9, 9] @ weights.W_U[:, token]  # -1 is padding in row 1
+        output = run["z"][2, row, last[row], 1] @ weights.W_O[2, 1]
+        assert measured[head][row] == pytest.approx((output @ weights.W_U[:, token]).item(), abs=1e-9)
+        elsewhere = run["z"][2, row, -1, 1] @ weights.W_O[2, 1] @ weights.W_U[:, token]  # -1 is padding in row 1
         assert (abs(measured[head][row] - elsewhere) > 1e-4) == (row == 1)
 
 

@@ -3,25 +3,30 @@
 import pytest
 import torch
 
-from ioi_fixtures.prompts import encode, make_prompts
 from lib.activations import at_positions
 from lib.instruments.attribution import answer_direction, attribution_by_head, attribution_by_layer, logit_lens
+from tests.random_model import prompts, random_model
 
 KEEP = ("resid_pre", "attn_out", "mlp_out", "resid_final", "z", "final_scale")
 
 
 @pytest.fixture(scope="module")
-def batch(planted_model):
-    return encode(make_prompts(12, seed=3), planted_model.tokenizer, prepend_bos=False)
+def small():
+    return random_model(n_layer=3, n_head=2, n_embd=16)
 
 
 @pytest.fixture(scope="module")
-def run(planted_model, batch):
-    return planted_model.run(batch.tokens, last=batch.positions["END"], keep=KEEP)
+def batch():
+    return prompts(12)
 
 
-def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(planted_model, batch, run):
-    weights = planted_model.weights
+@pytest.fixture(scope="module")
+def run(small, batch):
+    return small.run(batch.tokens, last=batch.last, keep=KEEP)
+
+
+def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(small, batch, run):
+    weights = small.weights
     direction = answer_direction(weights, batch.answers) / at_positions(run["final_scale"], run.last)
     heads = attribution_by_head(run, weights, batch.answers).sum((0, 1))
     biases = (weights.b_O.sum(0) * direction).sum(-1)
@@ -29,27 +34,27 @@ def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(planted_mod
     embedding = (at_positions(run["resid_pre"][0], run.last) * direction).sum(-1)
     unembedding = weights.b_U[batch.answers[:, 0]] - weights.b_U[batch.answers[:, 1]]
     whole = heads + biases + mlps.sum(0) + embedding + unembedding
-    assert (whole - run.logit_difference(batch.answers)).abs().max() < 1e-4
+    assert (whole - run.logit_difference(batch.answers)).abs().max() < 1e-9
 
 
-def test_attention_layers_are_their_heads_and_their_bias(planted_model, batch, run):
-    weights = planted_model.weights
+def test_attention_layers_are_their_heads_and_their_bias(small, batch, run):
+    weights = small.weights
     direction = answer_direction(weights, batch.answers) / at_positions(run["final_scale"], run.last)
     layers, _ = attribution_by_layer(run, weights, batch.answers)
     heads = attribution_by_head(run, weights, batch.answers).sum(1)
     biases = weights.b_O @ direction.T
-    assert (layers - heads - biases).abs().max() < 1e-4
+    assert (layers - heads - biases).abs().max() < 1e-9
 
 
-def test_the_logit_lens_ends_at_the_models_own_logit_difference(planted_model, batch, run):
-    lens = logit_lens(run, planted_model.weights, batch.answers)
-    assert lens.shape == (13, 12)
-    assert (lens[-1] - run.logit_difference(batch.answers)).abs().max() < 1e-4
+def test_the_logit_lens_ends_at_the_models_own_logit_difference(small, batch, run):
+    lens = logit_lens(run, small.weights, batch.answers)
+    assert lens.shape == (4, 12)
+    assert (lens[-1] - run.logit_difference(batch.answers)).abs().max() < 1e-9
 
 
-def test_attribution_at_the_last_column_of_a_padded_batch_is_another_figure(planted_model, batch, run):
-    right = attribution_by_head(run, planted_model.weights, batch.answers)
+def test_attribution_at_the_last_column_of_a_padded_batch_is_another_figure(small, batch, run):
+    right = attribution_by_head(run, small.weights, batch.answers)
     column = torch.full_like(run.last, batch.tokens.shape[1] - 1)
-    padded = planted_model.run(batch.tokens, last=column, keep=KEEP)
-    wrong = attribution_by_head(padded, planted_model.weights, batch.answers)
+    padded = small.run(batch.tokens, last=column, keep=KEEP)
+    wrong = attribution_by_head(padded, small.weights, batch.answers)
     assert (right - wrong).abs().max() > 0.1

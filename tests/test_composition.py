@@ -209,6 +209,10 @@ def test_lead_and_mean_compare_the_heads_that_can_send():
     assert mean_of_others(scores, receiver, heads("0.1")) == pytest.approx(0.8 / 3)
     assert share_led(scores, [receiver], heads("0.1")) == 1
     assert share_led(scores, [receiver], heads("1.0")) == 0
+    scores[:2, :, 2, 1] = scores[:2, :, 2, 0].flip(0)  # led by 1.1
+    assert share_led(scores, [receiver, Head(2, 1)], heads("0.1")) == 0.5
+    scores[1, 0, 2, 0] = 0.5
+    assert share_led(scores, [receiver], heads("0.1")) == 0  # a tie is no lead
 
 
 def test_a_comparison_with_nobody_on_one_side_is_refused():
@@ -216,7 +220,7 @@ def test_a_comparison_with_nobody_on_one_side_is_refused():
     for senders in (heads("1.0"), heads("0.0 0.1")):
         with pytest.raises(ValueError, match=r"leave nothing to compare at 1\.1"):
             lead(scores, Head(1, 1), senders)
-    with pytest.raises(ValueError, match="no receivers"):
+    with pytest.raises(ValueError, match="^there are no receivers: give at least one head$"):
         share_led(scores, [], heads("0.0"))
 
 

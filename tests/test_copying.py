@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from ioi_fixtures.prompts import check_words
-from ioi_fixtures.words import NAMES
 from lib.activations import Weights
 from lib.heads import Head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from tests.random_model import random_model
 
 
 def toy(output):
@@ -37,18 +36,32 @@ def test_the_bias_of_the_unembedding_is_added_after_the_sign():
     assert hits.tolist() == [token == 3 for token in range(8)]
 
 
-def test_hits_are_those_of_the_definition_spelled_out(planted_model):
-    weights = planted_model.weights
-    tokens = torch.tensor([check_words(planted_model.tokenizer)[name] for name in NAMES[:10]])
+@pytest.mark.parametrize(("top", "sign"), [(5, 1), (20, -1)])
+def test_hits_are_those_of_the_definition_spelled_out(top, sign):
+    weights, tokens = random_model(n_layer=3, n_head=2, n_embd=24).weights, torch.arange(3, 43)
     resid = embedding_after_first_mlp(weights, tokens)
-    everyone = copy_hits_of_all(weights, resid, tokens)
-    assert everyone.shape == (11, 12, 10)
-    for head in (Head(9, 9), Head(10, 7), Head(3, 3)):
+    everyone = copy_hits_of_all(weights, resid, tokens, top=top, sign=sign)
+    assert everyone.shape == (2, 2, 40)
+    for layer, index in ((1, 0), (1, 1), (2, 0), (2, 1)):
         for row, token in enumerate(tokens):
-            output = resid[row] @ weights.W_V[head] @ weights.W_O[head]
+            output = sign * (resid[row] @ weights.W_V[layer, index] @ weights.W_O[layer, index])
             output = (output - output.mean()) / output.std(correction=0)
-            top = (output @ weights.W_U + weights.b_U).topk(5).indices.tolist()
-            assert everyone[head.layer - 1, head.index, row].item() == (token.item() in top)
+            best = (output @ weights.W_U + weights.b_U).topk(top).indices.tolist()
+            assert everyone[layer - 1, index, row].item() == (token.item() in best)
+    assert everyone.any()
+    assert not everyone.all()
+    if (top, sign) == (5, 1):
+        assert torch.equal(everyone, copy_hits_of_all(weights, resid, tokens))
+        assert torch.equal(everyone[1, 0], copy_hits(weights, Head(2, 0), resid, tokens))
+
+
+def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
+    weights, tokens = random_model(n_layer=3, n_head=2, n_embd=24).weights, torch.tensor([5, 2])
+    embedded = weights.W_E[tokens]
+    normal = torch.nn.functional.layer_norm(embedded, (24,), eps=weights.layer_norm_eps)
+    hidden = torch.nn.functional.gelu(normal @ weights.W_in[0] + weights.b_in[0], approximate="tanh")
+    expected = embedded + hidden @ weights.W_out[0] + weights.b_out[0]
+    assert torch.allclose(embedding_after_first_mlp(weights, tokens), expected, atol=1e-12)
 
 
 def test_names_that_stand_in_several_places_are_hits_in_the_same_shape():

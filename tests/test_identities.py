@@ -25,10 +25,10 @@ from lib.instruments.identities import (
     run_padded_on_the_left,
     run_with_other_padding,
 )
-from lib.model import SITES, Edit
+from lib.model import SITES, Edit, load
 from lib.references import read_references
 from lib.statistics import exact
-from tests.random_model import one_thread, prompts, random_model
+from tests.random_model import one_thread, prompts, random_model, save_random
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
 ADDS, MLP_ADDS, HANDS_ON, IS_SUM, HEADS, READ, SOFTMAX, SUMS, MOVES, SCALE = PARTS
@@ -130,6 +130,13 @@ def test_a_stream_reported_after_its_layer_norm_does_not_add_up(small, run):
     assert not holds("parts", PARTS[HANDS_ON](normalised, small.weights))
 
 
+def test_the_scale_is_that_of_the_weights_own_epsilon(small, run):
+    weights = replace(small.weights, layer_norm_eps=0.5)
+    assert not holds("parts", PARTS[SCALE](run, weights))
+    scale = (run["resid_final"].var(-1, correction=0, keepdim=True) + 0.5).sqrt()
+    assert holds("parts", PARTS[SCALE](with_activation(run, final_scale=scale), weights))
+
+
 def test_a_relative_gap_is_a_share_of_the_longest_part():
     whole, large = torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1000.0, 0.0]]])
     assert relative_gap(whole, [large, -large]).item() == pytest.approx(1e-3)
@@ -166,14 +173,18 @@ def test_plain_tensors_give_the_logits_unless_a_weight_is_wrong(small, run):
     assert not holds("logits", gap(replace(small.weights, layer_norm_eps=1e-2)))
 
 
-def test_plain_transformers_give_the_logits_unless_a_weight_is_wrong(planted_model):
+def test_plain_transformers_give_the_logits_unless_a_weight_is_wrong(tmp_path):
+    save_random(tmp_path, n_layer=3, n_head=2, n_embd=16)
+    model = load(tmp_path, name="random", device="cpu")
     tokens, last = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 0, 0, 0]]), torch.tensor([5, 2])
-    plain = forward_in_plain_transformers(planted_model.directory, tokens, last, torch.float32)
-    logits = planted_model.run(tokens, last=last).logits
+    plain = forward_in_plain_transformers(tmp_path, tokens, last, torch.float32)
+    assert plain.dtype == torch.float32
+    assert forward_in_plain_transformers(tmp_path, tokens, last, torch.float64).dtype == torch.float64
+    logits = model.run(tokens, last=last).logits
     assert holds("logits", largest_gap(logits, plain))
     assert holds("logits", largest_gap(logits + 7, plain))  # a constant, as centring adds, is no difference
     assert not holds("logits", largest_gap(logits.roll(1, dims=0), plain))
-    z_scaled = planted_model.run(tokens, last=last, edits=[Edit("z", 9, lambda z: z * 1.001)]).logits
+    z_scaled = model.run(tokens, last=last, edits=[Edit("z", 2, lambda z: z * 1.001)]).logits
     assert not holds("logits", largest_gap(z_scaled, plain))
 
 

@@ -1,5 +1,7 @@
 """Activation patching: equal to one hooked pass a layer, position and head, whatever two prompts have in common."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -91,6 +93,32 @@ def test_a_patch_of_everything_gives_the_source_run(case):
     assert largest_difference(streams[0].gather(0, batch.last[None])[0], corrupted.logit_difference(batch.answers)) == 0
 
 
+@pytest.mark.parametrize("site", ["z", "pattern"])
+def test_runs_that_differ_at_the_first_position_in_the_last_head_alone_do_differ(case, site):
+    model, batch, clean, _, tolerance = case
+    changed = clean[site].clone()
+    changed[(0, slice(None), 1, 0) if site == "pattern" else (0, slice(None), 0, 1)] += 1
+    source = replace(clean, activations={**clean.activations, site: changed})
+    fast = patch_heads(model.weights, clean, source, batch.answers, site=site)
+    for head in (Head(0, 0), Head(0, 1)):
+        slow = hook_loops.patch_head(model, clean, source, batch.answers, site, head)
+        assert largest_difference(fast[head], slow) < tolerance
+    assert largest_difference(fast[0, 1], clean.logit_difference(batch.answers)) > 1e-3
+
+
+def test_streams_that_agree_for_a_while_are_patched_where_they_differ_again(case):
+    model, batch, clean, _, tolerance = case
+    changed = clean["resid_pre"].clone()
+    changed[1, :, [1, 2, 5]] += torch.linspace(-1, 1, 16)
+    source = replace(clean, activations={**clean.activations, "resid_pre": changed})
+    fast = patch_stream(model.weights, clean, source, batch.answers, site="resid_pre")
+    for column in range(7):
+        slow = hook_loops.patch_stream(model, clean, source, batch.answers, "resid_pre", 1, column)
+        assert largest_difference(fast[1, column], slow) < tolerance
+    moved = (fast - clean.logit_difference(batch.answers)).abs().amax((0, 2)) > 1e-3
+    assert moved.nonzero()[:, 0].tolist() == [1, 2, 5]
+
+
 def test_a_small_budget_changes_nothing_but_the_batches(case):
     model, batch, clean, corrupted, tolerance = case
     for measure, site in ((patch_stream, "mlp_out"), (patch_heads, "k")):
@@ -105,6 +133,10 @@ def test_misuse_is_refused_with_the_reason(case):
         patch_stream(model.weights, corrupted, clean, batch.answers, site="z")
     with pytest.raises(ValueError, match="site is 'resid_pre': it is one of z, q, k, v, pattern"):
         patch_heads(model.weights, corrupted, clean, batch.answers, site="resid_pre")
+    with pytest.raises(ValueError, match="position 'position' of prompt 0 is 12, outside the prompt, which ends at 11"):
+        patch_heads(model.weights, corrupted, clean, batch.answers, site="z", position=batch.last + 1)
+    with pytest.raises(ValueError, match=r"'position' has shape \(3,\), but there are 12 prompts"):
+        patch_heads(model.weights, corrupted, clean, batch.answers, site="z", position=batch.last[:3])
     shorter = model.run(batch.tokens, last=batch.last - 1, keep=["z"])
     with pytest.raises(ValueError, match="patch between prompts of the same lengths"):
         patch_heads(model.weights, corrupted, shorter, batch.answers, site="z")

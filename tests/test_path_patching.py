@@ -161,3 +161,10 @@ def test_misuse_is_refused_with_the_reason(case, wrong, message):
     right = {"receivers": heads("2.0"), "inputs": "q", "position": batch.last}
     with pytest.raises(ValueError, match=message):
         path_patch_to_heads(model.weights, clean, corrupted, batch.answers, **{**right, **wrong})
+
+
+def test_misuse_of_the_path_to_the_logits_is_refused_as_well(case):
+    model, batch, clean, corrupted, _ = case
+    for wrong, message in (({"senders": [heads("4.0")]}, "there is no head 4.0"), ({"mlps": "kept"}, "mlps is 'kept'")):
+        with pytest.raises(ValueError, match=message):
+            path_patch_to_logits(model.weights, clean, corrupted, batch.answers, **wrong)

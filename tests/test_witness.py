@@ -4,15 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS
+from lib.activations import Run
 from lib.heads import heads
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.model import SITES, Edit, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests import hook_loops
-from tests.random_model import other_names, prompts, random_model
+from tests.random_model import one_thread, other_names, prompts, random_model, save_random
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
 BATCH = prompts(2)
@@ -20,8 +22,21 @@ OTHER = other_names(BATCH)
 
 
 @pytest.fixture(scope="module")
-def witness(planted_model):
-    return load(planted_model.directory, device="cpu", dtype="float64", backend="plain")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("random")
+    save_random(directory, n_layer=4, n_head=2, n_embd=24)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def small(directory):
+    with one_thread():
+        yield load(directory, name="random", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def witness(directory):
+    return load(directory, name="witness", device="cpu", dtype="float64", backend="plain")
 
 
 def runs_of(model, edits=()):
@@ -29,8 +44,8 @@ def runs_of(model, edits=()):
 
 
 @pytest.fixture(scope="module")
-def runs(planted_model):
-    return runs_of(planted_model)
+def runs(small):
+    return runs_of(small)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +77,16 @@ def wrong_figures(weights, runs, witness, witness_runs):
     }
 
 
-def test_a_sound_model_agrees_in_everything(planted_model, runs, witness, witness_runs):
-    assert wrong_weights(planted_model, witness) == set()
+def test_a_sound_model_agrees_in_everything(small, runs, witness, witness_runs):
+    assert wrong_weights(small, witness) == set()
     assert wrong_sites(runs, witness_runs) == set()
-    assert wrong_figures(planted_model.weights, runs, witness, witness_runs) == set()
+    assert wrong_figures(small.weights, runs, witness, witness_runs) == set()
 
 
 @pytest.mark.parametrize("name", ["W_E", "W_Q", "W_O", "W_in", "W_U", "b_Q", "b_O", "b_in"])
-def test_a_wrong_weight_is_named(name, planted_model, witness):
-    tensor = planted_model.weights.tensors()[name]
-    assert wrong_weights(replace(planted_model.weights, **{name: tensor * 1.01}), witness) == {name}
+def test_a_wrong_weight_is_named(name, small, witness):
+    tensor = small.weights.tensors()[name]
+    assert wrong_weights(replace(small.weights, **{name: tensor * 1.01}), witness) == {name}
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -82,20 +97,20 @@ def test_a_site_that_is_reported_wrong_is_named(site, runs, witness_runs):
     assert wrong_sites([wrong, runs[1]], witness_runs) == {site}
 
 
-def test_the_first_site_that_differs_is_where_the_fault_is(planted_model, witness_runs):
-    wrong = wrong_sites(runs_of(planted_model, [Edit("z", 11, lambda z: z * 1.1)]), witness_runs)
+def test_the_first_site_that_differs_is_where_the_fault_is(small, witness_runs):
+    wrong = wrong_sites(runs_of(small, [Edit("z", 3, lambda z: z * 1.1)]), witness_runs)
     assert wrong >= {"z", "attn_out", "resid_mid", "mlp_out", "resid_post", "resid_final"}
     assert not wrong & {"resid_pre", "q", "k", "v", "pattern"}
 
 
-def test_figures_that_read_what_is_wrong_are_named(planted_model, runs, witness, witness_runs):
+def test_figures_that_read_what_is_wrong_are_named(small, runs, witness, witness_runs):
     spoilt = [replace(run, activations={**run.activations, "z": run["z"] * 1.01}) for run in runs]
-    wrong = wrong_figures(planted_model.weights, spoilt, witness, witness_runs)
+    wrong = wrong_figures(small.weights, spoilt, witness, witness_runs)
     assert wrong == {"direct logit attribution", "activation patching of z", "path patching to the logits"}
 
 
-def test_a_number_type_too_coarse_for_the_claims_is_caught(planted_model, witness, witness_runs):
-    coarse = load(planted_model.directory, device="cpu", dtype="bfloat16")
+def test_a_number_type_too_coarse_for_the_claims_is_caught(directory, witness, witness_runs):
+    coarse = load(directory, name="coarse", device="cpu", dtype="bfloat16")
     coarse_runs = runs_of(coarse)
     assert wrong_weights(coarse, witness) >= {"W_Q", "W_U"}
     assert wrong_sites(coarse_runs, witness_runs) >= set(SITES) - {"final_scale"}
@@ -129,3 +144,23 @@ def test_a_number_type_is_fine_where_it_hardly_moves_what_a_head_does(
     gap = exact(figure_gap(effects(model, runs_of(model)), effects(witness, witness_runs)).max())
     assert (gap in PUBLISHED["instruments/number-type"]) == fine
     assert (gap in PUBLISHED["instruments/coarse-number-type"]) != fine
+
+
+def test_the_gaps_are_those_of_their_definitions(small):
+    weights = small.weights
+    other = replace(weights, W_U=weights.W_U.clone(), b_U=weights.b_U - 3)
+    other.W_U[2, 5] += weights.W_U.abs().max()
+    gaps = weight_gaps(weights, other)
+    assert gaps["W_U"] == pytest.approx(float(weights.W_U.abs().max() / other.W_U.abs().max()))
+    assert gaps["b_U"] == pytest.approx(3)
+    assert gaps["W_E"] == 0
+    # layer batch pos d: in prompt 0 a quarter in layer 0 and a tenth in layer 1, in prompt 1 nothing and a half.
+    known = torch.tensor([[[[4.0, 2.0]], [[1.0, 0.0]]], [[[10.0, 0.0]], [[-8.0, 4.0]]]])
+    mine = known - torch.tensor([[[[0.0, 1.0]], [[0.0, 0.0]]], [[[0.0, -1.0]], [[0.0, 4.0]]]])
+    activations = ({"resid_pre": some, "resid_final": some[1]} for some in (mine, known))
+    runs = [Run(BATCH.tokens, BATCH.last, torch.zeros(2, 97), kept) for kept in activations]
+    assert site_gap(*runs, "resid_pre").tolist() == [0.25, 0.5]
+    assert site_gap(*runs, "resid_final").tolist() == pytest.approx([0.1, 0.5])
+    mine, other = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.5, 1.0], [3.0, 1.0]])
+    assert figure_gap(mine, other).tolist() == [0.5, 3]
+    assert figure_gap(mine[1], other[1]).tolist() == [0, 3]

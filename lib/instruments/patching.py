@@ -38,7 +38,7 @@ def patch_stream(
     _check(base, source, site, STREAM_SITES)
     differs = (source[site] != base[site]).any(-1).cpu()  # layer batch pos
     last, device = base.last.cpu(), base.tokens.device
-    differs &= torch.arange(differs.shape[-1]) <= last[:, None]
+    differs &= torch.arange(differs.shape[-1], device=last.device) <= last[:, None]
     result = base.logit_difference(answers).expand(weights.n_layers, differs.shape[-1], -1).clone()
     layers = forward.blocks(weights)
     start = _first(differs.any(0), last)

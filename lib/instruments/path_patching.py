@@ -155,7 +155,9 @@ def _frozen_streams(
         entering = base["resid_pre"][layer, prompts, position].expand(first.count(layer), -1, -1)
         where = (layer, prompts, position)
         x = torch.cat([x, entering]) + forward.combine(base["z"][where], block)
-        sends = torch.tensor([[(layer, h) in senders for h in range(weights.n_heads)] for senders in sets[: len(x)]])
+        sends = torch.tensor(
+            [[(layer, h) in senders for h in range(weights.n_heads)] for senders in sets[: len(x)]], device="cpu"
+        )
         if sends.any():
             x += _sent(source["z"][where] - base["z"][where], weights.W_O[layer], sends.to(x))
         if mlps == "frozen":
