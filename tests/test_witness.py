@@ -134,14 +134,13 @@ def test_removing_a_head_does_what_it_does_in_a_hook_loop():
 
 
 @pytest.mark.parametrize(("dtype", "fine"), [("float64", True), ("float32", True), ("bfloat16", False)])
-def test_a_number_type_is_fine_where_it_hardly_moves_what_a_head_does(
-    dtype, fine, planted_model, witness, witness_runs
-):
-    def effects(model, runs):
-        return removal_effects(model.weights, *runs, BATCH.answers, circuit=CIRCUIT_HEADS, positions=BATCH.positions)
+def test_a_number_type_is_fine_where_it_hardly_moves_what_a_head_does(dtype, fine, planted_model):
+    def effects(dtype):
+        model = load(planted_model.directory, device="cpu", dtype=dtype, backend="plain")
+        at = {"circuit": CIRCUIT_HEADS, "positions": BATCH.positions}
+        return removal_effects(model.weights, *runs_of(model), BATCH.answers, **at)
 
-    model = load(planted_model.directory, device="cpu", dtype=dtype, backend="plain")
-    gap = exact(figure_gap(effects(model, runs_of(model)), effects(witness, witness_runs)).max())
+    gap = exact(figure_gap(effects(dtype), effects("float64")).max())
     assert (gap in PUBLISHED["instruments/number-type"]) == fine
     assert (gap in PUBLISHED["instruments/coarse-number-type"]) != fine
 
