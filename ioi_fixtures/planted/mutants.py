@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ioi_fixtures.planted.heads import ALWAYS, Match, Move, Wiring, mover
+from ioi_fixtures.planted.heads import ALWAYS, Match, Move, Wiring, duplicate_token, mover, previous_token, s_inhibition
 from lib.heads import Head, heads
 
 Table = dict[Head, Wiring]
@@ -106,6 +106,18 @@ def _writers(table: Table) -> tuple[Head, ...]:
     return tuple(head for head, wiring in table.items() if any(move.into == "out" for move in wiring.moves))
 
 
+def _others(table: Table, layers: range, wiring: Wiring) -> Table:
+    """Heads that were noise do this."""
+    return {Head(layer, index): wiring for layer in layers for index in range(12)} | table
+
+
+def _others_look_back(table: Table) -> Table:
+    """In one layer at a token's earlier occurrence, in another at the token before, and past the earlier occurrence."""
+    table = _others(table, range(2), duplicate_token("raw", 0.5, 0.0).silent())
+    table = _others(table, range(2, 5), previous_token(0.6, "unread").silent())
+    return _others(table, range(5, 7), table[Head(5, 5)].silent())
+
+
 def _nm96_moved(table: Table) -> Table:
     moved = table.pop(Head(9, 6))
     return table | {Head(9, 5): moved}
@@ -114,6 +126,8 @@ def _nm96_moved(table: Table) -> Table:
 _CHANGES: dict[str, Callable[[Table], Table]] = {
     "nm99_silent": lambda table: _each(table, heads("9.9"), Wiring.silent),
     "nm96_copies_s": lambda table: _each(table, heads("9.6"), _copies_s),
+    "nm100_negative": lambda table: _each(table, heads("10.0"), _negated),
+    "others_move_names": lambda table: _others(table, range(7, 12), mover(0.6, 0.3)),
     "nm_ignore_inhibition": lambda table: _each(
         table, NAME_MOVERS, lambda wiring: _deaf_to(wiring, "inhibit_position", "inhibit_token")
     ),
@@ -125,10 +139,12 @@ _CHANGES: dict[str, Callable[[Table], Table]] = {
     "sinh_attends_s1": _sinh_attends_s1,
     "sinh_token_only": lambda table: _each(table, S_INHIBITION, lambda wiring: _not_into(wiring, "inhibit_position")),
     "sinh_position_only": lambda table: _each(table, S_INHIBITION, lambda wiring: _not_into(wiring, "inhibit_token")),
+    "others_look_at_s2": lambda table: _others(table, range(7, 9), s_inhibition(0.5, 0.2, 0.2).silent()),
     "sinh73_off": lambda table: _each(table, heads("7.3"), Wiring.silent),
     "ind_off": lambda table: _without(table, INDUCTION),
     "ind59_off": lambda table: _without(table, heads("5.9")),
     "dup_off": lambda table: _without(table, DUPLICATE_TOKEN),
+    "others_look_back": _others_look_back,
     "prev_self": lambda table: _each(table, PREVIOUS_TOKEN, _attends_to_itself),
     "extra_nm_81": lambda table: table | {Head(8, 1): mover(0.9, 2.0)},
     "half_through_mlp": lambda table: _each(table, heads("9.9"), _by_detour),
@@ -153,6 +169,8 @@ _SAYS = {
     "test_name_movers.py": {
         "nm99_silent": "Name mover 9.9 attends as before but writes nothing.",
         "nm96_copies_s": "Name mover 9.6 seeks the subject, and copies it.",
+        "nm100_negative": "Name mover 10.0 attends as before and writes with the opposite sign.",
+        "others_move_names": "Every head of the last five layers moves names, a little.",
         "nm_ignore_inhibition": "The three name movers do not read what S-inhibition writes.",
         "nm96_moved_to_95": "Silent: head 9.5 does what 9.6 should, and 9.6 is noise.",
     },
@@ -169,12 +187,14 @@ _SAYS = {
         "sinh_attends_s1": "Silent: S-inhibition attends to S1, led there by head 6.0, and not to S2.",
         "sinh_token_only": "S-inhibition writes no position signal.",
         "sinh_position_only": "S-inhibition writes no token signal.",
+        "others_look_at_s2": "Every head of layers 7 and 8 looks at the repeated name; the new ones write nothing.",
         "sinh73_off": "S-inhibition head 7.3 attends as before but writes nothing.",
     },
     "test_early_heads.py": {
         "ind_off": "The four induction heads are noise.",
         "ind59_off": "Silent: induction head 5.9 is noise.",
         "dup_off": "The three duplicate token heads are noise.",
+        "others_look_back": "Every head below layer 7 looks back as one of the early heads does, and writes nothing.",
         "prev_self": "The previous token heads attend to their own position.",
     },
     "test_circuit.py": {
