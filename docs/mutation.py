@@ -190,6 +190,7 @@ def measure_changed(seconds: float, processes: int | None) -> bool:
     print(f"mutation: {len(affected)} mutants on lines changed since {commit[:9]}")
     chosen, reasons = spread(affected, SAMPLE_OF_CHANGED), read_reasons()
     tried = try_out(chosen, seconds=seconds, processes=processes)
+    print()  # mutmut's last line has no end
     explained = [one for one in tried if one.killed or reasons.of(one.mutant)]
     for one in tried:
         if one not in explained:
