@@ -46,7 +46,7 @@ power: .venv/installed
 mutation: .venv/installed
 	$(BIN)/python -m docs.mutation $(if $(SAMPLE),--sample $(SAMPLE))
 
-# Those on lines changed since docs/MUTATION.md was written, within three minutes; CI runs this.
+# Those on lines changed since docs/MUTATION.md was written, within five minutes; CI runs this.
 mutation-changed: .venv/installed
 	$(BIN)/python -m docs.mutation --changed
 

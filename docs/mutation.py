@@ -174,7 +174,8 @@ def measure(sample: int | None, processes: int | None) -> bool:
 
 
 def measure_changed(seconds: float, processes: int | None) -> bool:
-    """Tries mutants on lines changed since the page was written. Returns whether enough are killed or explained."""
+    """Tries mutants on lines changed since the page was written. Returns whether enough of those that time allowed are
+    killed or explained; where there was time for none, that is not enough."""
     commit = last_measured()
     if commit is None:
         print("mutation: no git history says what changed since docs/MUTATION.md was written; nothing is tried")
@@ -196,9 +197,9 @@ def measure_changed(seconds: float, processes: int | None) -> bool:
         if one not in explained:
             print(f"  {one.status}: {one.mutant}")
     if len(tried) < len(chosen):
-        print(f"  time was up: {len(tried)} of {len(chosen)} were tried")
+        print(f"  time was up: {len(tried)} of {len(chosen)} were tried (--seconds gives more)")
     print(f"  killed or explained in docs/survivors.toml: {len(explained)} of {len(tried)}")
-    return len(explained) >= ENOUGH * len(tried)
+    return len(explained) >= ENOUGH * len(tried) and bool(tried or not chosen)
 
 
 def main() -> None:
@@ -206,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, help="try so many mutants, spread over the code")
     parser.add_argument("--changed", action="store_true", help="try those on lines changed since the page was written")
-    parser.add_argument("--seconds", type=float, default=150, help="what --changed may take (default 150)")
+    parser.add_argument("--seconds", type=float, default=300, help="what --changed may take (default 300)")
     parser.add_argument("--processes", type=int, help="how many at once (default: one for each core)")
     given = parser.parse_args()
     os.chdir(ROOT)  # mutmut reads its settings from here

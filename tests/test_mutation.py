@@ -138,12 +138,12 @@ def test_every_kept_reason_is_of_a_known_kind():
 
 
 def trying(monkeypatch, status, reasons=REASONS):
-    """--changed on a file in which line 8 changed, where every mutant comes out as `status`."""
+    """--changed on a file in which line 8 changed, where every mutant comes out as `status`, or none for want of time."""
     monkeypatch.setattr(mutation, "FILES", ["lib/x.py"])
     monkeypatch.setattr(mutation, "last_measured", lambda: "0123456789")
     monkeypatch.setattr(mutation, "_git", lambda *arguments: DIFF)
     monkeypatch.setattr(mutation, "mutants_of", lambda path, source: [mutant(), mutant(line=13, was="return b")])
-    monkeypatch.setattr(mutation, "try_out", lambda some, **_: [Tried(one, status) for one in some])
+    monkeypatch.setattr(mutation, "try_out", lambda some, **_: [Tried(one, status) for one in some if status])
     monkeypatch.setattr(mutation, "read_reasons", lambda: reasons)
     monkeypatch.setattr(mutation.Path, "read_text", lambda *_, **__: SOURCE)
     return mutation.measure_changed(10, 1)
@@ -158,6 +158,11 @@ def test_changed_lines_alone_are_tried_and_survivors_need_a_reason(monkeypatch, 
     said = capsys.readouterr().out
     assert "1 mutants on lines changed since 012345678" in said
     assert ("survived: lib/x.py:8 in larger" in said) == (not enough)
+
+
+def test_no_time_for_any_mutant_is_no_success(monkeypatch, capsys):
+    assert not trying(monkeypatch, "")
+    assert "time was up: 0 of 1 were tried" in capsys.readouterr().out
 
 
 class Mutmut:
