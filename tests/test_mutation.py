@@ -138,7 +138,7 @@ def test_every_kept_reason_is_of_a_known_kind():
 
 
 def trying(monkeypatch, status, reasons=REASONS):
-    """--changed on a file in which line 8 changed, where every mutant comes out as `status`, or none for want of time."""
+    """--changed where line 8 of a file changed, and every mutant comes out as `status`; none is tried without one."""
     monkeypatch.setattr(mutation, "FILES", ["lib/x.py"])
     monkeypatch.setattr(mutation, "last_measured", lambda: "0123456789")
     monkeypatch.setattr(mutation, "_git", lambda *arguments: DIFF)
