@@ -145,12 +145,17 @@ def test_a_model_that_cannot_be_tested_is_refused_with_a_remedy(case, tmp_path):
         (("--claims-prompt-file", "no/such/file.json"), ("--claims-prompt-file", "no/such/file.json")),
         (("--claims-model", "no/such-model"), ("'no/such-model' is no directory", "`hf download no/such-model` once")),
         (("--claims-device", "tpu"), ("'tpu' is no device", "use auto, cpu, cuda or cuda:N")),
-        (("claims/test_behaviour.py::test_no_such_claim",), ("not found", "test_no_such_claim")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
 )
 def test_an_option_that_cannot_be_followed_is_refused(arguments, says, tmp_path):
     assert_refused(claims("-k", "behaviour", *arguments, report=tmp_path), *says)
+
+
+def test_a_claim_that_does_not_exist_is_refused():
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "claims/test_behaviour.py::test_no_such_claim"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert_refused(done, "not found", "test_no_such_claim")
 
 
 def test_a_selection_of_no_claim_is_no_success(tmp_path):

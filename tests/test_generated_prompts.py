@@ -109,8 +109,8 @@ def test_the_room_of_a_figure_is_its_distance_from_the_nearer_end_of_the_band():
 
 
 def test_a_model_that_answers_by_chance_fails_on_a_prompt_one_can_read(tmp_path):
-    arguments = ["--claims-model", str(planted.directory(broken="dup_off")), "--claims-prompts", "24"]
-    claims(*arguments, "-k", "test_the_worst_prompt", report=tmp_path)
+    arguments = ["--claims-model", str(planted.directory(broken="nm_ignore_inhibition"))]
+    claims(*arguments, "--claims-prompts", "24", "-k", "test_the_worst_prompt", report=tmp_path)
     [failed] = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))["claims"]
     assert failed["outcome"] == "failed"
     [figure] = failed["measurements"]
