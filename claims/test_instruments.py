@@ -7,7 +7,6 @@ witness: the same weights read and run without any hooking library, in float64.
 
 import pytest
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS
 from lib.instruments.identities import (
     EDITABLE,
     PARTS,
@@ -65,14 +64,12 @@ def witness_runs(model, witness, coarse, ioi, abc):
 
 
 @pytest.fixture(scope="module")
-def effects(ioi, witness_runs):
+def effects(circuit, ioi, witness_runs):
     """What removing each head of the circuit does on those prompts, in one of the models."""
 
     def effects(one):
         few = ioi[:2]
-        return removal_effects(
-            one.weights, *witness_runs[one], few.answers, circuit=CIRCUIT_HEADS, positions=few.positions
-        )
+        return removal_effects(one.weights, *witness_runs[one], few.answers, circuit=circuit, positions=few.positions)
 
     return effects
 

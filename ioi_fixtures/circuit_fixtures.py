@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from ioi_fixtures.circuit import CIRCUIT_HEADS
 from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, other_senders, random_places, read_circuit
 from ioi_fixtures.prompts import Batch
 from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from lib.activations import Run
 from lib.instruments.ablation import knock_out, run_circuits
-from lib.instruments.addresses import Place
+from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.model import Model
 
@@ -67,6 +68,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def circuit_file(request: pytest.FixtureRequest) -> CircuitFile:
     """What --claims-circuit states."""
     return request.config.stash[CIRCUIT]
+
+
+@pytest.fixture(scope="session")
+def circuit(request: pytest.FixtureRequest) -> HeadsAt:
+    """The circuit under test: the file's, or the published one where there is no file."""
+    stated = request.config.stash.get(CIRCUIT, None)
+    return CIRCUIT_HEADS if stated is None else by_head(stated.places)
 
 
 @pytest.fixture(scope="session")
