@@ -47,6 +47,7 @@ def test_a_figure_that_moved_is_named_with_the_version_in_which_it_did(session):
     assert rows
     for row in rows:
         assert row[4:8] == ["0.0e+00", "2.5e-01", "0.0e+00", "0.0e+00"]
+    assert f"\n{rows[0][1]}: why is not known yet\n" in apart
 
 
 def test_a_figure_that_is_not_measured_any_more_is_no_agreement(session):

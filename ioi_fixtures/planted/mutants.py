@@ -1,7 +1,7 @@
 """The intact model with one thing broken: what claims about the circuit must be able to tell apart.
 
 A mutant is a change of the table in `heads`, nothing else. "Silent" ones leave the logit difference about as it was,
-so a check of behaviour alone passes them. `no_outside_movers` is the control: nothing in the circuit is broken.
+so a check of behaviour alone passes them. `no_outside_mover_92` is the control: nothing in the circuit is broken.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ _CHANGES: dict[str, Callable[[Table], Table]] = {
         table, heads("9.9"), lambda wiring: replace(wiring, moves=(wiring.moves[0], Move({"heft": 40.0}, "carried")))
     ),
     "halved": lambda table: _each(table, _writers(table), lambda wiring: _written_scaled(wiring, 0.5)),
-    "no_outside_movers": lambda table: _each(table, heads("9.2 10.3 11.6 11.5"), Wiring.silent),
+    "no_outside_mover_92": lambda table: _each(table, heads("9.2"), Wiring.silent),
 }
 
 
@@ -163,7 +163,7 @@ class Mutant(NamedTuple):
     family: str
 
 
-CONTROL = "no_outside_movers"
+CONTROL = "no_outside_mover_92"
 # By the file of the claims that name the mechanism; under none, the control.
 _SAYS = {
     "test_name_movers.py": {
@@ -205,7 +205,7 @@ _SAYS = {
         "halved": "Every head writes half as much of the answer; who does what is as it should be.",
     },
     "": {
-        "no_outside_movers": "Control: the four weak movers outside the circuit write nothing; the circuit is intact.",
+        "no_outside_mover_92": "Control: 9.2, a weak mover outside the circuit, writes nothing; the circuit is intact.",
     },
 }
 
