@@ -139,7 +139,7 @@ _CHANGES: dict[str, Callable[[Table], Table]] = {
     "sinh_attends_s1": _sinh_attends_s1,
     "sinh_token_only": lambda table: _each(table, S_INHIBITION, lambda wiring: _not_into(wiring, "inhibit_position")),
     "sinh_position_only": lambda table: _each(table, S_INHIBITION, lambda wiring: _not_into(wiring, "inhibit_token")),
-    "others_look_at_s2": lambda table: _others(table, range(7, 9), s_inhibition(0.5, 0.2, 0.2).silent()),
+    "others_look_at_s2": lambda table: _others(table, range(7, 12), s_inhibition(0.9, 0.2, 0.2).silent()),
     "sinh73_off": lambda table: _each(table, heads("7.3"), Wiring.silent),
     "ind_off": lambda table: _without(table, INDUCTION),
     "ind59_off": lambda table: _without(table, heads("5.9")),
@@ -172,6 +172,7 @@ _SAYS = {
         "nm100_negative": "Name mover 10.0 attends as before and writes with the opposite sign.",
         "others_move_names": "Every head of the last five layers moves names, a little.",
         "nm_ignore_inhibition": "The three name movers do not read what S-inhibition writes.",
+        "extra_nm_81": "Head 8.1, outside the circuit, is a strong name mover.",
         "nm96_moved_to_95": "Silent: head 9.5 does what 9.6 should, and 9.6 is noise.",
     },
     "test_negative_name_movers.py": {
@@ -187,18 +188,19 @@ _SAYS = {
         "sinh_attends_s1": "Silent: S-inhibition attends to S1, led there by head 6.0, and not to S2.",
         "sinh_token_only": "S-inhibition writes no position signal.",
         "sinh_position_only": "S-inhibition writes no token signal.",
-        "others_look_at_s2": "Every head of layers 7 and 8 looks at the repeated name; the new ones write nothing.",
+        "others_look_at_s2": "Every head of the last five layers looks at the repeated name; the new ones write nothing.",
         "sinh73_off": "S-inhibition head 7.3 attends as before but writes nothing.",
     },
     "test_early_heads.py": {
         "ind_off": "The four induction heads are noise.",
-        "ind59_off": "Silent: induction head 5.9 is noise.",
         "dup_off": "The three duplicate token heads are noise.",
         "others_look_back": "Every head below layer 7 looks back as one of the early heads does, and writes nothing.",
         "prev_self": "The previous token heads attend to their own position.",
     },
+    "test_paths.py": {
+        "ind59_off": "Silent: induction head 5.9 is noise.",
+    },
     "test_circuit.py": {
-        "extra_nm_81": "Head 8.1, outside the circuit, is a strong name mover.",
         "half_through_mlp": "Silent: what 9.9 writes, half of the answer, reaches the logits by the last MLP alone.",
     },
     "test_behaviour.py": {
