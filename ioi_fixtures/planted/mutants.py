@@ -188,7 +188,7 @@ _SAYS = {
         "sinh_attends_s1": "Silent: S-inhibition attends to S1, led there by head 6.0, and not to S2.",
         "sinh_token_only": "S-inhibition writes no position signal.",
         "sinh_position_only": "S-inhibition writes no token signal.",
-        "others_look_at_s2": "Every head of the last five layers looks at the repeated name; the new ones write nothing.",
+        "others_look_at_s2": "Every head of the last five layers looks at the repeated name; others write nothing.",
         "sinh73_off": "S-inhibition head 7.3 attends as before but writes nothing.",
     },
     "test_early_heads.py": {
