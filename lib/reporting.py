@@ -117,6 +117,10 @@ class Reporting:
             if subject_name(item):
                 keep(item, SENTENCE, [sentence(item), subject_name(item)])
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Claims are reported in the order of collection, also those that were asked again after the others."""
+        self.order = {item.nodeid: place for place, item in enumerate(session.items)}
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         report = yield

@@ -134,6 +134,7 @@ def test_only_what_few_prompts_leave_open_is_asked_again(toy, workers):
         "stays_open": "failed",
         "breaks": "failed",
     }
+    assert list(claims) == ["is_clear", "is_false", "is_close", "stays_open", "breaks"]  # not last what was asked twice
     taken = {name: [figure["n"] for figure in claim["measurements"]] for name, claim in claims.items()}
     assert taken == {"is_clear": [25], "is_false": [25], "is_close": [100], "stays_open": [100], "breaks": [1]}
     assert session["looks"] == [25, 100]

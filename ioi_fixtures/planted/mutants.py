@@ -201,7 +201,7 @@ _SAYS = {
         "ind59_off": "Silent: induction head 5.9 is noise.",
     },
     "test_circuit.py": {
-        "half_through_mlp": "Silent: what 9.9 writes, half of the answer, reaches the logits by the last MLP alone.",
+        "half_through_mlp": "What 9.9 writes, half of the answer, reaches the logits by the last MLP alone.",
     },
     "test_behaviour.py": {
         "halved": "Every head writes half as much of the answer; who does what is as it should be.",
