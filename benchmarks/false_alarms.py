@@ -155,9 +155,11 @@ def main() -> None:
         for seed in seeds:
             session = kept(f"{kind}-{seed}") or make(seed)
             print(f"{kind} {seed}: {session.seconds:.0f} s, {len(failing(session))} do not hold", flush=True)
-    if not runs_of("prompts"):
+    runs = {kind: runs_of(kind) for kind in KINDS}
+    random = runs.pop("random")
+    if not runs["prompts"]:
         raise SystemExit("no run over seeds of prompts is kept: make some with --only prompts")
-    PAGE.write_text(page({kind: runs_of(kind) for kind in ("prompts", "weights")}, runs_of("random")), encoding="utf-8")
+    PAGE.write_text(page(runs, random), encoding="utf-8")
     print(f"written: {PAGE}")
 
 

@@ -16,7 +16,7 @@ from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, oth
 from ioi_fixtures.prompts import Batch
 from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from lib.activations import Run
-from lib.instruments.ablation import knock_out, run_circuits
+from lib.instruments.ablation import knock_out
 from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.model import Model
@@ -79,20 +79,13 @@ def circuit(request: pytest.FixtureRequest) -> HeadsAt:
 
 @pytest.fixture(scope="session")
 def stated_alone(
-    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+    circuit_file: CircuitFile, other_circuits: Callable[..., Tensor], abc_means: Tensor
 ) -> Callable[[frozenset[Place]], Tensor]:
     """F(C \\ K): the circuit without some of its places, on its own. [batch]"""
     whole = circuit_file.places
     without_mates = [one.places - {(head, one.at)} for one in circuit_file.classes for head in one.heads]
     sets = list(dict.fromkeys([frozenset(), *(one.places for one in circuit_file.classes), *without_mates]))
-    found = run_circuits(
-        model.weights,
-        ioi_run,
-        [by_head(whole - removed) for removed in sets],
-        positions=ioi.positions,
-        values=abc_means,
-        answers=ioi.answers,
-    )
+    found = other_circuits([by_head(whole - removed) for removed in sets], abc_means)
     by_set = dict(zip(sets, found, strict=True))
     return lambda removed: by_set[removed]
 
@@ -116,19 +109,12 @@ def model_without_class(
 
 @pytest.fixture(scope="session")
 def stated_random_circuits(
-    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+    circuit_file: CircuitFile, other_circuits: Callable[..., Tensor], model: Model, abc_means: Tensor
 ) -> Tensor:
     """Circuits of as many other heads at the same positions, on their own. [seed batch]"""
     shape = {"n_layers": model.weights.n_layers, "n_heads": model.weights.n_heads}
     drawn = [random_places(circuit_file.places, seed, **shape) for seed in range(RANDOM_CIRCUITS)]
-    return run_circuits(
-        model.weights,
-        ioi_run,
-        [by_head(places) for places in drawn],
-        positions=ioi.positions,
-        values=abc_means,
-        answers=ioi.answers,
-    )
+    return other_circuits([by_head(places) for places in drawn], abc_means)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ mechanism that works, not a finding.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -33,6 +32,7 @@ from safetensors.numpy import save_file
 from ioi_fixtures import words
 from ioi_fixtures.planted import build, heads, tokenizer
 from ioi_fixtures.planted.mutants import CONTROL, MUTANTS, broken_table
+from lib.suggestions import suggestion
 
 __all__ = ["CONTROL", "MUTANTS", "directory"]
 
@@ -45,9 +45,7 @@ def directory(*, broken: str | None = None, seed: int = 0, cache: Path | None = 
     returned. Raises ValueError for an unknown mutant.
     """
     if broken is not None and broken not in MUTANTS:
-        near = difflib.get_close_matches(broken, MUTANTS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(MUTANTS)}"
-        raise ValueError(f"there is no mutant {broken!r}: {hint}")
+        raise ValueError(f"there is no mutant {broken!r}: {suggestion(broken, MUTANTS)}")
     cache = _default_cache() if cache is None else Path(cache)
     target = cache / f"planted-{broken or 'intact'}-{seed}-{_digest(broken, seed)}"
     if not target.is_dir():
