@@ -40,6 +40,11 @@ def words(intact):
     return AutoTokenizer.from_pretrained(intact)
 
 
+@pytest.fixture(scope="module")
+def basis() -> layout.Layout:
+    return layout.Layout.random(np.random.default_rng(0))
+
+
 # ---- the weights
 
 
@@ -60,9 +65,8 @@ def test_building_again_gives_the_same_bits(tmp_path, threads):
 
 
 def test_another_seed_gives_other_weights_of_the_same_circuit():
-    table = {**heads.CIRCUIT, **heads.OUTSIDE}
-    one = build.tensors(table, 0)["transformer.wte.weight"]
-    other = build.tensors(table, 1)["transformer.wte.weight"]
+    one = build.tensors(heads.INTACT, 0)["transformer.wte.weight"]
+    other = build.tensors(heads.INTACT, 1)["transformer.wte.weight"]
     assert one.shape == other.shape
     assert not np.array_equal(one, other)
 
@@ -101,18 +105,28 @@ def test_the_circuit_is_the_published_26_heads():
     assert not set(heads.CIRCUIT) & set(heads.OUTSIDE)
 
 
-def test_no_head_needs_more_dimensions_than_it_has():
-    basis = layout.Layout.random(np.random.default_rng(0))
-    for head, wiring in {**heads.CIRCUIT, **heads.OUTSIDE}.items():
-        for parts in ([match.key for match in wiring.matches], [move.value for move in wiring.moves]):
-            width = sum(basis.read(next(iter(gains))).shape[1] for gains in parts)
-            assert width <= build.D_HEAD, head
+@pytest.mark.parametrize("broken", [None, *planted.MUTANTS])
+def test_no_head_and_no_mlp_needs_more_dimensions_than_it_has(broken, basis):
+    design = planted.broken.broken_design(broken) if broken else heads.INTACT
+
+    def width(parts):
+        return sum(basis.read(next(iter(gains))).shape[1] for gains in parts)
+
+    for head, wiring in design.heads.items():
+        assert width(match.key for match in wiring.matches) <= build.D_HEAD, head
+        assert width(move.value for move in wiring.moves) <= build.D_HEAD, head
+    for layer, moves in design.mlps.items():
+        assert 2 * width(move.value for move in moves) + 2 * (layer in build.SATURATING) <= build.N_INNER, layer
+
+
+def test_every_change_has_a_sentence():
+    changes = planted.broken.changes
+    assert set(changes.OF_HEADS) | set(changes.OF_MLPS) == set(planted.MUTANTS)
 
 
 @pytest.mark.parametrize("broken", planted.MUTANTS)
 def test_every_mutant_differs_from_the_intact_model(broken):
-    intact_table = {**heads.CIRCUIT, **heads.OUTSIDE}
-    assert planted.mutants.broken_table(broken, intact_table) != intact_table
+    assert planted.broken.broken_design(broken) != heads.INTACT
 
 
 # ---- codes and layout
@@ -135,10 +149,10 @@ def test_too_many_tokens_are_refused():
         codes.token_codes(2000)
 
 
-def test_the_basis_is_orthonormal_and_orthogonal_to_all_ones():
-    basis = layout.Layout.random(np.random.default_rng(0)).basis
-    assert np.allclose(basis.T @ basis, np.eye(layout.D_MODEL - 1), atol=1e-5)
-    assert np.allclose(basis.sum(axis=0), 0, atol=1e-5)
+def test_the_basis_is_orthonormal_and_orthogonal_to_all_ones(basis):
+    columns = basis.basis
+    assert np.allclose(columns.T @ columns, np.eye(layout.D_MODEL - 1), atol=1e-5)
+    assert np.allclose(columns.sum(axis=0), 0, atol=1e-5)
 
 
 # ---- the tokenizer
@@ -216,6 +230,13 @@ def test_each_mutant_and_seed_has_its_own_directory(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "tensors", lambda *_: {"x": np.zeros(1, dtype=np.float32)})
     wanted = [{}, {"seed": 1}, {"broken": "ind_off"}, {"broken": "dup_off"}]
     assert len({planted.directory(cache=tmp_path, **arguments) for arguments in wanted}) == len(wanted)
+
+
+def test_a_design_that_changed_has_another_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "tensors", lambda *_: {"x": np.zeros(1, dtype=np.float32)})
+    one = planted.directory(broken="ind_off", cache=tmp_path)
+    monkeypatch.setattr(planted, "broken_design", lambda name: heads.INTACT._replace(mlps={}))
+    assert planted.directory(broken="ind_off", cache=tmp_path) != one
 
 
 @pytest.mark.parametrize(("name", "hint"), [("ind_of", "did you mean 'ind_off'?"), ("xyz", "use one of nm99_silent")])

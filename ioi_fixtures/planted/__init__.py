@@ -3,7 +3,7 @@
 An ordinary `GPT2LMHeadModel` of GPT-2 small's shape (narrower MLPs, a vocabulary of a few hundred words) of which the
 circuit of Wang et al. 2022 (arXiv 2211.00593) is true by construction: claims about it have a known answer, and every
 one can be seen to fail on a mutant. `codes` and `layout` say how content is kept in the residual stream, `heads` what
-each head reads and writes, `build` turns that into tensors, `mutants` breaks one thing, `tokenizer` holds the words.
+heads and MLPs read and write, `build` turns that into tensors, `broken` breaks one thing, `tokenizer` holds the words.
 
 Realistic: the 26 heads and their positions; logit difference, direct effects and their order; graded attention; self-
 repair, by backups that wake up and negative heads that let go, under zero and mean ablation alike; position and token
@@ -31,7 +31,7 @@ from safetensors.numpy import save_file
 
 from ioi_fixtures import words
 from ioi_fixtures.planted import build, heads, tokenizer
-from ioi_fixtures.planted.mutants import CONTROL, MUTANTS, broken_table
+from ioi_fixtures.planted.broken import CONTROL, MUTANTS, broken_design
 from lib.suggestions import suggestion
 
 __all__ = ["CONTROL", "MUTANTS", "directory"]
@@ -47,10 +47,11 @@ def directory(*, broken: str | None = None, seed: int = 0, cache: Path | None = 
     if broken is not None and broken not in MUTANTS:
         raise ValueError(f"there is no mutant {broken!r}: {suggestion(broken, MUTANTS)}")
     cache = _default_cache() if cache is None else Path(cache)
-    target = cache / f"planted-{broken or 'intact'}-{seed}-{_digest(broken, seed)}"
+    design = broken_design(broken) if broken else heads.INTACT
+    target = cache / f"planted-{broken or 'intact'}-{seed}-{_digest(design, seed)}"
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        _write(target, broken, seed)
+        _write(target, design, seed)
     return target
 
 
@@ -58,23 +59,20 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "circuit-claims"
 
 
-def _digest(broken: str | None, seed: int) -> str:
-    """Of this package's source, the words and the arguments."""
+def _digest(design: heads.Design, seed: int) -> str:
+    """Of the arguments, the words and this folder's source. A mutant is no more than its design."""
     sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(words.__file__)]
-    digest = hashlib.sha256(json.dumps([broken, seed]).encode())
+    digest = hashlib.sha256(f"{seed} {design.text()}".encode())
     for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _write(target: Path, broken: str | None, seed: int) -> None:
+def _write(target: Path, design: heads.Design, seed: int) -> None:
     """Build beside `target` and rename: two processes may both build, but neither sees half a model."""
     workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        wiring = {**heads.CIRCUIT, **heads.OUTSIDE}
-        if broken is not None:
-            wiring = broken_table(broken, wiring)
-        save_file(build.tensors(wiring, seed), workplace / "model.safetensors", metadata={"format": "pt"})
+        save_file(build.tensors(design, seed), workplace / "model.safetensors", metadata={"format": "pt"})
         (workplace / "config.json").write_text(json.dumps(build.config(), indent=2))
         tokenizer.save(workplace, build.N_CTX)
         try:

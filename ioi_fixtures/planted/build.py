@@ -7,13 +7,12 @@ every weight is rounded to a grid of 2^-16 at the end, so that the linear algebr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ioi_fixtures.planted import codes, tokenizer
-from ioi_fixtures.planted.heads import ALWAYS, Gains, Wiring
+from ioi_fixtures.planted.heads import ALWAYS, Design, Gains, Move
 from ioi_fixtures.planted.layout import D_MODEL, Layout
 from lib.heads import Head
 
@@ -26,9 +25,9 @@ SATURATING = {3: 0.19, 4: 0.19, 5: 0.31, 6: 0.31}  # MLPs that make "repeated" o
 GROWTH = 0.6  # how much each MLP's bias adds to the direction "growth"
 
 
-def tensors(wiring: Mapping[Head, Wiring], seed: int) -> dict[str, np.ndarray]:
+def tensors(design: Design, seed: int) -> dict[str, np.ndarray]:
     """Every tensor of the model by its name in `transformers`. float32."""
-    builder = _Builder(wiring, np.random.default_rng(seed))
+    builder = _Builder(design, np.random.default_rng(seed))
     rounded = {name: (np.round(value / GRID) * GRID).astype(np.float32) for name, value in builder.build().items()}
     return {name: np.ascontiguousarray(value) for name, value in rounded.items()}  # else they are stored transposed
 
@@ -60,7 +59,7 @@ def config() -> dict:
 
 @dataclass
 class _Builder:
-    wiring: Mapping[Head, Wiring]
+    design: Design
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
@@ -158,7 +157,7 @@ class _Builder:
 
     def _head(self, layer: int, index: int) -> tuple[np.ndarray, ...]:
         """What one head's query, key and value read of the residual stream, and what it writes."""
-        wiring = self.wiring.get(Head(layer, index))
+        wiring = self.design.heads.get(Head(layer, index))
         if wiring is None:
             return self._noise_head()
         query, key, value = (np.zeros((D_MODEL, D_HEAD)) for _ in range(3))
@@ -197,31 +196,26 @@ class _Builder:
         into = self._noise(D_MODEL, N_INNER, size=0.1)
         out = self._writes_noise(N_INNER, size=0.004)
         bias = self._writes_noise(size=0.01) + GROWTH * self.layout.write("growth")[0]
-        if layer == 0:
-            self._extend_embedding(into, out)
-        elif layer in SATURATING:
+        used = 0
+        if layer in SATURATING:
             self._saturate_duplicate(layer, into, out)
-        elif layer in (9, 10):
-            self._move("out", "out", 0.06, into, out)  # strengthen what is written, as GPT-2's last MLPs do
-        elif layer == 11:
-            self._move("detour", "out", 1.0, into, out)  # a way to the logits that no intact head takes
+            used = 2
+        for move in self.design.mlps.get(layer, ()):
+            used += self._move(move, into[:, used:], out[used:])
         return into, out, bias
 
-    def _extend_embedding(self, into: np.ndarray, out: np.ndarray) -> None:
-        """Move raw to token and raw_name to name, except at position 0.
+    def _move(self, move: Move, into: np.ndarray, out: np.ndarray) -> int:
+        """Add what a move reads to where it goes, with the first hidden units; returns how many it took.
 
-        gelu(x) - gelu(-x) = x, and both vanish where 5 is subtracted first, so two hidden units move one coordinate.
+        Two units a coordinate, since gelu(x) - gelu(-x) = x. At position 0, 5 is subtracted in both, so both vanish.
         """
-        self._move("raw", "token", 1.0, into, out)
-        self._move("raw_name", "name", 1.0, into[:, 2 * codes.TOKEN :], out[2 * codes.TOKEN :])
-
-    def _move(self, source: str, target: str, gain: float, into: np.ndarray, out: np.ndarray) -> None:
-        """Add `gain` times one subspace's content to another, with the first hidden units."""
         gate = 5 * self.layout.read("sink")
-        reads, writes = self.layout.read(source), self.layout.write(target)
-        width = reads.shape[1]
-        into[:, : 2 * width] = np.concatenate([reads - gate, -reads - gate], axis=1)
-        out[: 2 * width] = gain * np.concatenate([writes, -writes])
+        [(source, gain)] = move.value.items()
+        reads, writes = self.layout.read(source), gain * self.layout.write(move.into)
+        count = 2 * reads.shape[1]
+        into[:, :count] = np.concatenate([reads - gate, -reads - gate], axis=1)
+        out[:count] = np.concatenate([writes, -writes])
+        return count
 
     def _saturate_duplicate(self, layer: int, into: np.ndarray, out: np.ndarray) -> None:
         """Add this layer's share to "repeated" where "duplicate" is clearly above nothing, however much it is.

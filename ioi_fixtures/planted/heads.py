@@ -1,4 +1,4 @@
-"""What each head reads and writes: the circuit as a table of frozen values.
+"""What each head reads and writes, and what MLPs move: the circuit as tables of frozen values.
 
 A head is a list of matches and a list of moves. A match adds to the attention logit (the final one, after division by
 sqrt(d_head)) the inner product of what the query and the key read; a move writes what the value reads. Names of
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from lib.heads import Head
 
@@ -29,7 +30,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Move:
-    """Writes what the value reads, weighted by attention, into one subspace."""
+    """Writes what the value reads, weighted by attention, into one subspace. In an MLP: what it reads of one."""
 
     value: Gains
     into: str
@@ -185,3 +186,25 @@ OUTSIDE: dict[Head, Wiring] = {
         (Move({"raw": 0.4}, "out"),),
     ),
 }
+
+# What MLPs read of one subspace and add to another, at every position but the first.
+MLPS: dict[int, tuple[Move, ...]] = {
+    0: (Move({"raw": 1.0}, "token"), Move({"raw_name": 1.0}, "name")),  # an extended embedding
+    9: (Move({"out": 0.06}, "out"),),  # strengthen what is written, as GPT-2's last MLPs do
+    10: (Move({"out": 0.06}, "out"),),
+    11: (Move({"detour": 1.0}, "out"),),  # a way to the logits that no intact head takes
+}
+
+
+class Design(NamedTuple):
+    """What is built. A head that is not here is noise; an MLP that is not here moves nothing."""
+
+    heads: Mapping[Head, Wiring]
+    mlps: Mapping[int, tuple[Move, ...]]
+
+    def text(self) -> str:
+        """All of it, for digests."""
+        return repr([sorted(self.heads.items()), sorted(self.mlps.items())])
+
+
+INTACT = Design({**CIRCUIT, **OUTSIDE}, MLPS)
