@@ -16,7 +16,6 @@ from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, oth
 from ioi_fixtures.prompts import Batch
 from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from lib.activations import Run
-from lib.instruments.ablation import knock_out
 from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.model import Model
@@ -92,17 +91,10 @@ def stated_alone(
 
 @pytest.fixture(scope="session")
 def model_without_class(
-    circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor
+    circuit_file: CircuitFile, at_abc_means: Callable[..., Tensor]
 ) -> Callable[[HeadClass], Tensor]:
     """F(M \\ K): the model with a class at its ABC means, at the position of that class. [batch]"""
-    found = knock_out(
-        model.weights,
-        ioi_run,
-        [by_head(one.places) for one in circuit_file.classes],
-        positions=ioi.positions,
-        values=abc_means,
-        answers=ioi.answers,
-    )
+    found = at_abc_means([by_head(one.places) for one in circuit_file.classes])
     by_name = {one.name: row for one, row in zip(circuit_file.classes, found, strict=True)}
     return lambda head_class: by_name[head_class.name]
 

@@ -238,16 +238,16 @@ def random_circuits_alone(other_circuits: Callable[..., Tensor], model: Model, a
 
 
 @pytest.fixture(scope="session")
-def model_without(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
+def at_abc_means(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[..., Tensor]:
+    """Logit differences of the model with sets of heads at their ABC means, each at a named position. [set batch]"""
+    settings = {"positions": ioi.positions, "values": abc_means, "answers": ioi.answers}
+    return lambda sets: knock_out(model.weights, ioi_run, sets, **settings)
+
+
+@pytest.fixture(scope="session")
+def model_without(at_abc_means: Callable[..., Tensor]) -> Callable[[frozenset[Head]], Tensor]:
     """F(M \\ K): the model with K at its ABC means, each head at the circuit's position for it. [batch]"""
-    differences = knock_out(
-        model.weights,
-        ioi_run,
-        [{head: CIRCUIT_HEADS[head] for head in removed} for removed in COMPLETENESS_SETS],
-        positions=ioi.positions,
-        values=abc_means,
-        answers=ioi.answers,
-    )
+    differences = at_abc_means([{head: CIRCUIT_HEADS[head] for head in removed} for removed in COMPLETENESS_SETS])
     by_set = dict(zip(COMPLETENESS_SETS, differences, strict=True))
     return lambda removed: by_set[removed]
 
