@@ -31,7 +31,7 @@ docs: .venv/installed
 	$(BIN)/python -m docs.incidents_table
 
 # What the suite is worth, from runs kept in reports/runs: docs/MUTANTS.md from every broken copy of the reference model
-# (a quarter of an hour), docs/FALSE_ALARMS.md from many seeds (an hour and a half), docs/POWER.md from the same runs.
+# (an hour of one core), docs/FALSE_ALARMS.md from many seeds (an hour and a half), docs/POWER.md from the same runs.
 mutants: .venv/installed
 	$(BIN)/python -m benchmarks.mutants
 

@@ -64,7 +64,7 @@ def runs_of(kind: str) -> dict[int, Session]:
 
 def failing(session: Session) -> list[str]:
     """Claims that do not hold."""
-    return [short(claim.test) for claim in session.claims if claim.outcome != "passed"]
+    return [short(claim) for claim in session.claims if claim.outcome != "passed"]
 
 
 def closeness(figure: Measurement) -> float:
@@ -120,7 +120,7 @@ def closest(runs: Mapping[str, Mapping[int, Session]]) -> Iterator[str]:
     for kind, sessions in runs.items():
         for seed, session in sessions.items():
             for figure in (figure for claim in session.claims for figure in claim.measurements):
-                key, close = (short(figure.test), figure.label), closeness(figure)
+                key, close = (short(figure), figure.label), closeness(figure)
                 if key not in worst or close < worst[key][0]:
                     worst[key] = (close, f"{kind}, seed {seed}", figure)
     ranked = sorted(worst.items(), key=lambda item: item[1][0])[:CLOSEST]
@@ -132,7 +132,7 @@ def closest(runs: Mapping[str, Mapping[int, Session]]) -> Iterator[str]:
 def not_of_absence(session: Session) -> dict[str, str]:
     """Outcomes of the claims that something is there: no control, and none that something is weak or does nothing."""
     return {
-        short(claim.test): claim.outcome
+        short(claim): claim.outcome
         for claim in session.claims
         if not claim.sentence.startswith("Control:") and not any(word in claim.test for word in OF_ABSENCE)
     }

@@ -1,4 +1,5 @@
-"""Which claims does each broken copy of the reference model fail? `make mutants` writes docs/MUTANTS.md and the record.
+"""Which claims fail on each broken copy of the reference model, and where something else is spoilt? `make mutants`
+writes docs/MUTANTS.md and the record.
 
 A claim that no mutant fails may be one that cannot fail; a mutant that its own family passes is a mechanism that nobody
 checks. The record, ioi_fixtures/mutants.json, is what the report shows. The runs are kept: see runs.py.
@@ -6,16 +7,20 @@ checks. The record, ioi_fixtures/mutants.json, is what the report shows. The run
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 
+import pytest
 from pydantic import TypeAdapter
 
 from benchmarks.runs import ROOT, run
+from benchmarks.spoilt import SOURCES, SPOILT
 from ioi_fixtures import planted
 from ioi_fixtures.outline import HEADINGS, KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
+from ioi_fixtures.planted.broken import broken_design
 from lib.measurements import Mutant, Session
 from lib.verdicts import of_any_subject, standing
 
@@ -30,21 +35,38 @@ def failing(session: Session) -> list[str]:
 
 
 def measure() -> tuple[Session, dict[str, Session]]:
-    """The run of the intact model, and of each mutant."""
-    intact = run("intact", "--claims-model", "planted", "--claims-prompts", str(PROMPTS))
+    """The run of the intact model, of each mutant, and of the intact model where something else is spoilt."""
+    intact = run(f"intact-{PROMPTS}", "--claims-model", "planted", "--claims-prompts", str(PROMPTS))
     broken = {}
     for name in MUTANTS:
-        directory = str(planted.directory(broken=name))
-        broken[name] = run(f"mutant-{name}", "--claims-model", directory, "--claims-prompts", str(PROMPTS))
+        directory = planted.directory(broken=name)
+        arguments = ("--claims-model", str(directory), "--claims-prompts", str(PROMPTS))
+        broken[name] = run(f"{directory.name}-{PROMPTS}", *arguments)
+        print(f"{name}: {len(failing(broken[name]))} claims fail", flush=True)
+    for name, spoilt in SPOILT.items():
+        with pytest.MonkeyPatch.context() as patch:
+            spoilt.spoil(patch)
+            arguments = ("--claims-model", "planted", "--claims-prompts", str(PROMPTS))
+            broken[name] = run(f"{name}-{digest(name)}-{PROMPTS}", *arguments)
         print(f"{name}: {len(failing(broken[name]))} claims fail", flush=True)
     return intact, broken
 
 
+def digest(name: str) -> str:
+    """Of what was changed: the design of a mutant, or the code that spoils something."""
+    if name in MUTANTS:
+        changed = broken_design(name).text().encode()
+    else:
+        changed = b"".join(path.read_bytes() for path in SOURCES)
+    return hashlib.sha256(changed).hexdigest()[:16]
+
+
 def record(broken: Mapping[str, Session]) -> list[Mutant]:
     """What each mutant is, and the claims that fail on it."""
+    known = {**MUTANTS, **SPOILT}
     return [
-        Mutant(name=name, says=MUTANTS[name].says, family=MUTANTS[name].family, kills=failing(session))
-        for name, session in broken.items()
+        Mutant(name=name, says=known[name].says, family=known[name].family, kills=failing(run), digest=digest(name))
+        for name, run in broken.items()
     ]
 
 
@@ -58,9 +80,9 @@ def page(intact: Session, broken: Mapping[str, Session]) -> str:
     lines = [
         "# Broken copies of the reference model, and the claims they fail",
         "",
-        f"Written by `make mutants` on {date.today()}: `planted` with one mechanism broken, {PROMPTS} prompts, one "
-        f"look. A claim counts where it fails outright; inconclusive ones do not. On the intact model "
-        f"{len(failing(intact))} of {len(intact.claims)} fail.",
+        f"Written by `make mutants` on {date.today()}: `planted` with one mechanism broken, or as it is with something "
+        f"else spoilt; {PROMPTS} prompts, one look. A claim counts where it fails outright; inconclusive ones do not. "
+        f"On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
         "",
         "## Claims that fail, by family",
         "",

@@ -48,7 +48,7 @@ def sampled(sessions: list[Session]) -> list[Sampled]:
     last: dict[tuple[str, str], Measurement] = {}
     for figure in (figure for session in sessions for claim in session.claims for figure in claim.measurements):
         if len(figure.per_prompt) > 1:
-            key = (short(figure.test), figure.label)
+            key = (short(figure), figure.label)
             prompts.setdefault(key, []).extend(figure.per_prompt)
             last[key] = figure
     return [
@@ -107,9 +107,8 @@ def caught(figure: Sampled, n: int, looks: int) -> float:
     return sign * float(optimize.brentq(missed, 0.0, furthest)) if missed(0.0) > 0 else 0.0
 
 
-def rows(figures: list[Sampled], looks: list[int]) -> Iterator[str]:
-    """The table, hardest first."""
-    ranked = sorted(((needed(figure, len(looks)), figure) for figure in figures), key=lambda pair: -pair[0])
+def rows(ranked: list[tuple[float, Sampled]], looks: list[int]) -> Iterator[str]:
+    """The table, from every figure with the N at which it becomes conclusive."""
     for n, figure in ranked:
         at = looks if figure.of_prompts else [figure.n] * len(looks)
         changes = " | ".join(f"{caught(figure, size, len(looks)):+.3g}" for size in at)
@@ -124,8 +123,8 @@ def rows(figures: list[Sampled], looks: list[int]) -> Iterator[str]:
 def page(sessions: list[Session], at_once: Session) -> str:
     """The whole of POWER.md."""
     looks = sessions[0].looks
-    figures = sampled(sessions)
-    counts = [needed(figure, len(looks)) for figure in figures if figure.of_prompts]
+    ranked = sorted(((needed(figure, len(looks)), figure) for figure in sampled(sessions)), key=lambda pair: -pair[0])
+    counts = [n for n, figure in ranked if figure.of_prompts]
     settled = " ".join(f"{sum(n <= size for n in counts)} by {size}," for size in looks)
     lines = [
         "# Power",
@@ -151,7 +150,7 @@ def page(sessions: list[Session], at_once: Session) -> str:
         f"| claim | figure | value | spread | accepted | conclusive at N "
         f"| {' | '.join(f'caught at {size}' for size in looks)} |",
         f"|---|---|---|---|---|---|{'---|' * len(looks)}",
-        *rows(figures, looks),
+        *rows(ranked, looks),
     ]
     return "\n".join(lines) + "\n"
 

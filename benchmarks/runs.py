@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.measurements import Session
+from lib.measurements import Claim, Measurement, Session
+from lib.verdicts import of_any_subject
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "reports" / "runs"
@@ -52,17 +53,18 @@ def _record(name: str) -> Path:
 
 @cache
 def sources() -> str:
-    """A digest of everything a figure depends on in this project."""
+    """A digest of everything a figure depends on in this project.
+
+    Except the mutants' definitions: a mutant's directory, whose name its run has, holds a digest of its design.
+    """
     digest = hashlib.sha256()
     for folder in ("claims", "ioi_fixtures", "lib"):
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".toml"):
+            if path.suffix in (".py", ".toml") and path.parent.name != "broken":
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def short(test: str) -> str:
-    """A test's id without file and subject: every_name_mover_copies[9.9]."""
-    function, _, parameters = test.partition("::")[2].partition("[")
-    rest = parameters.removesuffix("]").partition("-")[2]
-    return function.removeprefix("test_") + (f"[{rest}]" if rest else "")
+def short(one: Claim | Measurement) -> str:
+    """A claim's name without file and subject, from it or one of its figures: every_name_mover_copies[9.9]."""
+    return of_any_subject(one).partition("::")[2].removeprefix("test_")

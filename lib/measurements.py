@@ -109,11 +109,12 @@ class Claim(Record):
 
 
 class Mutant(Record):
-    """A model with one thing broken, and the claims that have been seen to fail on it."""
+    """A model with one thing broken, or a right one with something spoilt, and the claims seen to fail there."""
 
     name: str
     says: str  # what is broken
     family: str  # the file of the claims that name the mechanism; empty for a control, where nothing is to fail
+    digest: str = ""  # of what was changed, so that a record of something else is noticed
     kills: list[str]  # claims as verdicts.of_any_subject names them
 
 

@@ -37,10 +37,10 @@ def standing(claim: Claim) -> Standing:
     return "holds" if claim.outcome == "passed" else claim.outcome
 
 
-def of_any_subject(claim: Claim) -> str:
+def of_any_subject(one: Claim | Measurement) -> str:
     """A claim's name, whatever it is asked of: test_name_movers.py::test_every_name_mover_copies[9.9]."""
-    name = claim.test.rpartition("/")[2]
-    return name.replace(f"[{claim.subject}-", "[", 1).removesuffix(f"[{claim.subject}]")
+    name = one.test.rpartition("/")[2]
+    return name.replace(f"[{one.subject}-", "[", 1).removesuffix(f"[{one.subject}]")
 
 
 def worst_first(claims: list[Claim]) -> list[Claim]:

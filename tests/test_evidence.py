@@ -1,21 +1,27 @@
 """The programs that say what the suite is worth say it rightly: power, false alarms, and what kills each mutant."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from pydantic import TypeAdapter
 
 from benchmarks.false_alarms import closeness, failing, page
-from benchmarks.mutants import survivors
+from benchmarks.mutants import digest, survivors
 from benchmarks.power import Sampled, caught, needed, passes, sampled
+from benchmarks.spoilt import SPOILT
+from docs.incidents_table import read_incidents
 from ioi_fixtures.outline import KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
+from lib.baselines import read_session
 from lib.measurements import Mutant
 from lib.references import Band
 from lib.statistics import mean_over_prompts
+from lib.verdicts import of_any_subject
 from tests.example_session import all_hold, claim, figure
 
+BASELINE = Path(__file__).parents[1] / "reports" / "baselines" / "planted.json"
 MEAN = Sampled("t", "mean", 1.0, 2.0, Band(above=0.5), is_share=False, of_prompts=True, n=100)
 SHARE = Sampled("t", "share", 1.0, 0.0, Band(above=0.9), is_share=True, of_prompts=True, n=100)
 
@@ -91,8 +97,23 @@ def test_a_mutant_survives_where_no_claim_of_its_family_fails():
     assert survivors([control.model_copy(update={"kills": ["claims/test_x.py::test_it"]})]) == [CONTROL]
 
 
-def test_every_mutant_has_been_seen_to_fail_claims_of_its_family():
-    """The kept record of `make mutants`."""
-    kept = TypeAdapter(list[Mutant]).validate_json(KILLS.read_bytes())
-    assert {one.name: (one.says, one.family) for one in kept} == {name: tuple(m) for name, m in MUTANTS.items()}
+@pytest.fixture(scope="module")
+def kept():
+    """The record of `make mutants`."""
+    return TypeAdapter(list[Mutant]).validate_json(KILLS.read_bytes())
+
+
+def test_every_mutant_has_been_seen_to_fail_claims_of_its_family(kept):
+    """Of those there are now, as they are now."""
+    known = {name: (one.says, one.family, digest(name)) for name, one in {**MUTANTS, **SPOILT}.items()}
+    assert {one.name: (one.says, one.family, one.digest) for one in kept} == known
     assert survivors(kept) == []
+
+
+def test_every_claim_has_been_seen_to_fail(kept):
+    """On a mutant, where something else was spoilt, or, by the name of its test, where an incident was recreated."""
+    failed = {claim for one in kept for claim in one.kills}
+    caught = {name for incident in read_incidents() for name in incident.caught_by}
+    claims = map(of_any_subject, read_session(BASELINE).claims)
+    functions = {claim: claim.partition("::test_")[2].partition("[")[0] for claim in claims}
+    assert [claim for claim, function in functions.items() if claim not in failed and function not in caught] == []

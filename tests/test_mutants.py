@@ -1,7 +1,6 @@
 """Claims fail where the mechanism they are about is broken, also where the logit difference hardly tells.
 
-`make mutants` asks every claim of every broken model; here are those that behaviour alone would pass. A fourth silent
-one, ind59_off, is not here: 5.9 attends so weakly that the claim about its attention cannot tell it from another head.
+`make mutants` asks every claim of every broken model; here are three of those that behaviour alone would pass.
 """
 
 import json
