@@ -61,6 +61,14 @@ def test_circuits_alone_equal_one_hooked_pass_each(case, kind):
     assert largest_difference(fast, slow) < tolerance
 
 
+def test_no_head_at_all_is_a_circuit_too(case):
+    model, batch, clean, reference, tolerance = case
+    settings = {"positions": batch.positions, "values": reference["z"], "answers": batch.answers}
+    [empty] = run_circuits(model.weights, clean, [{}], **settings)
+    slow = hook_loops.run_circuit(model, clean, {}, batch.positions, reference["z"], batch.answers)
+    assert largest_difference(empty, slow) < tolerance
+
+
 def test_circuits_that_keep_no_head_at_the_last_position(case):
     model, batch, clean, reference, tolerance = case
     settings = {"positions": batch.positions, "values": reference["z"], "answers": batch.answers}
@@ -142,8 +150,9 @@ def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
     groups = torch.tensor([7, 3, 7, 7])
     assert means_by_group(z, groups).flatten().tolist() == [2, 1, 2, 2]
     assert means_by_group(z, groups, wanted=torch.tensor([3, 3, 7])).flatten().tolist() == [1, 1, 2]
-    with pytest.raises(ValueError, match=r"no reference prompt is in group \[5\]"):
-        means_by_group(z, groups, wanted=torch.tensor([3, 5]))
+    for missing in (5, 9):  # between those there are, and beyond them
+        with pytest.raises(ValueError, match=rf"no reference prompt is in group \[{missing}\]"):
+            means_by_group(z, groups, wanted=torch.tensor([3, missing]))
 
 
 @pytest.mark.parametrize(

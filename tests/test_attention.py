@@ -44,9 +44,11 @@ def test_attention_at_one_position_for_all_prompts_is_another_figure():
     assert not torch.allclose(attention(run, query=QUERY, key=KEY), wrong)
 
 
-def test_a_key_after_its_query_is_refused():
+def test_a_key_after_its_query_is_refused_and_attention_to_oneself_is_not():
+    run = random_run()
+    assert attention(run, query=QUERY, key=QUERY)[1, 2, 0] == run["pattern"][1, 0, 2, 5, 5]
     with pytest.raises(ValueError, match="prompt 2: key position 4 comes after query position 3"):
-        attention(random_run(), query=QUERY, key=torch.tensor([1, 2, 4]))
+        attention(run, query=QUERY, key=torch.tensor([5, 2, 4]))
 
 
 def test_attending_most_to_the_first_is_decided_for_each_prompt_and_among_the_given_positions():
@@ -61,6 +63,7 @@ def test_attending_most_to_the_first_is_decided_for_each_prompt_and_among_the_gi
     assert not most.all()
     in_the_other_order = attends_most_to_first(run, query=QUERY, keys=[*others, KEY])
     assert not (most & in_the_other_order).any()
+    assert not attends_most_to_first(run, query=QUERY, keys=[KEY, KEY]).any()  # as much is not more
 
 
 def test_value_weighted_attention_is_a_share_and_follows_the_norms():

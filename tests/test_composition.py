@@ -218,8 +218,8 @@ def test_lead_and_mean_compare_the_heads_that_can_send():
 def test_a_comparison_with_nobody_on_one_side_is_refused():
     scores = composition(drawn(layers=2, n_heads=2), "K")
     for senders in (heads("1.0"), heads("0.0 0.1")):
-        with pytest.raises(ValueError, match=r"leave nothing to compare at 1\.1"):
-            lead(scores, Head(1, 1), senders)
+        with pytest.raises(ValueError, match=r"leave nothing to compare at 1\.0: .*layers before 1 must"):
+            lead(scores, Head(1, 0), senders)
     with pytest.raises(ValueError, match="^there are no receivers: give at least one head$"):
         share_led(scores, [], heads("0.0"))
 

@@ -29,6 +29,12 @@ def test_a_head_that_writes_what_it_reads_copies_and_its_negative_does_not(outpu
     assert (copy_hits(toy(output), Head(0, 0), torch.eye(8), tokens, top=1, sign=sign) == expected).all()
 
 
+def test_five_logits_count_unless_told_otherwise():
+    weights = toy(0)
+    weights.b_U[:] = -torch.arange(8.0)
+    assert copy_hits(weights, Head(0, 0), torch.eye(8), torch.arange(8)).tolist() == [True] * 5 + [False] * 3
+
+
 def test_the_bias_of_the_unembedding_is_added_after_the_sign():
     weights = toy(-1)
     weights.b_U[3] = 100.0

@@ -21,6 +21,12 @@ def largest_difference(a, b):
     return float((a - b).abs().max())
 
 
+def test_the_weights_say_what_is_added_to_the_variance(case):
+    weights = replace(case[0].weights, layer_norm_eps=0.5)
+    x = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
+    assert largest_difference(forward.normalize(x, weights), x.new_tensor([[-1.0, 1.0]]) / 1.5**0.5) < 1e-12
+
+
 @pytest.mark.parametrize("layer", range(3))
 def test_every_step_of_a_block_is_the_model_s_own(case, layer):
     model, _, run = case

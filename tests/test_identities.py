@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -141,6 +142,19 @@ def test_a_relative_gap_is_a_share_of_the_longest_part():
     whole, large = torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1000.0, 0.0]]])
     assert relative_gap(whole, [large, -large]).item() == pytest.approx(1e-3)
     assert relative_gap(whole, [whole / 2]).item() == pytest.approx(0.5)
+    two = torch.tensor([[[0.0, 1.0], [1000.0, 0.0]]])  # of the parts at the same position, not of all there are
+    assert relative_gap(two, [two * torch.tensor([[[0.5], [1.0]]])]).item() == pytest.approx(0.5)
+
+
+def test_one_by_one_no_prompt_is_run_with_what_comes_after_it(small, run):
+    seen = []
+
+    def run_and_note(tokens, **arguments):
+        seen.append(tokens)
+        return small.run(tokens, **arguments)
+
+    run_one_by_one(SimpleNamespace(run=run_and_note), run)
+    assert [len(tokens[0]) for tokens in seen] == [last + 1 for last in run.last.tolist()]
 
 
 def test_attention_is_causal_and_a_leak_is_seen(run):

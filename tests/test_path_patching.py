@@ -151,9 +151,9 @@ def test_joint_effects_are_not_the_sum_of_single_ones(case):
         ({"inputs": "z"}, "inputs is 'z': receivers take q, k, v"),
         ({"mlps": "patched"}, "mlps is 'patched': they are recomputed or frozen"),
         ({"receivers": heads("7.0")}, "there is no head 7.0"),
-        ({"receivers": ()}, "there are no receivers"),
+        ({"receivers": ()}, "^there are no receivers"),
         ({"senders": [heads("7.0")]}, "there is no head 7.0"),
-        ({"position": torch.full((12,), 14)}, "outside the prompt"),
+        ({"position": torch.full((12,), 14)}, "^position 'position' of prompt 0 is 14, outside the prompt"),
     ],
 )
 def test_misuse_is_refused_with_the_reason(case, wrong, message):

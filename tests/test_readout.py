@@ -42,6 +42,8 @@ def test_recovered_is_a_ratio_of_means():
     assert recovered(patched, corrupted, clean).tolist() == [0, 1, 0.25]
     shifted = recovered(patched + 7, corrupted + 7, clean + 7)  # what all three share does not count
     assert shifted.tolist() == [0, 1, 0.25]
+    by_layer_and_head = patched.expand(2, 3, 2)
+    assert recovered(by_layer_and_head, corrupted, clean).tolist() == [[0, 1, 0.25]] * 2
 
 
 def test_the_scale_ratio_is_before_over_after_at_each_prompts_own_end():
