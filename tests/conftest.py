@@ -31,7 +31,11 @@ def random_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_gpt2_files() -> Path:
-    """GPT-2 small's tokenizer, config and attention weights."""
+    """GPT-2 small's tokenizer, config and attention weights. They are no part of this project and never copied into it,
+    so a checkout without them beside it skips what nothing else can stand in for, and says so."""
     if not PARTIAL.is_dir():
-        pytest.skip(f"GPT-2 small's tokenizer and attention weights are not at {PARTIAL}")
+        pytest.skip(
+            f"GPT-2 small's tokenizer and attention weights are not at {PARTIAL}: they are kept outside this "
+            "repository, and only the real ones will do"
+        )
     return PARTIAL
