@@ -15,7 +15,7 @@ from datetime import date
 import pytest
 from pydantic import TypeAdapter
 
-from benchmarks.runs import ROOT, run
+from benchmarks.runs import ROOT, in_short, run, short
 from benchmarks.spoilt import SOURCES, SPOILT
 from ioi_fixtures import planted
 from ioi_fixtures.outline import HEADINGS, KILLS
@@ -36,20 +36,22 @@ def failing(session: Session) -> list[str]:
 
 def measure() -> tuple[Session, dict[str, Session]]:
     """The run of the intact model, of each mutant, and of the intact model where something else is spoilt."""
-    intact = run(f"intact-{PROMPTS}", "--claims-model", "planted", "--claims-prompts", str(PROMPTS))
+    intact = _ask("intact", "planted")
     broken = {}
     for name in MUTANTS:
         directory = planted.directory(broken=name)
-        arguments = ("--claims-model", str(directory), "--claims-prompts", str(PROMPTS))
-        broken[name] = run(f"{directory.name}-{PROMPTS}", *arguments)
-        print(f"{name}: {len(failing(broken[name]))} claims fail", flush=True)
+        broken[name] = _ask(directory.name, str(directory))
     for name, spoilt in SPOILT.items():
         with pytest.MonkeyPatch.context() as patch:
             spoilt.spoil(patch)
-            arguments = ("--claims-model", "planted", "--claims-prompts", str(PROMPTS))
-            broken[name] = run(f"{name}-{digest(name)}-{PROMPTS}", *arguments)
-        print(f"{name}: {len(failing(broken[name]))} claims fail", flush=True)
+            broken[name] = _ask(f"{name}-{digest(name)}", "planted")
     return intact, broken
+
+
+def _ask(name: str, model: str) -> Session:
+    session = run(f"{name}-{PROMPTS}", "--claims-model", model, "--claims-prompts", str(PROMPTS))
+    print(f"{name}: {len(failing(session))} claims fail", flush=True)
+    return session
 
 
 def digest(name: str) -> str:
@@ -70,9 +72,8 @@ def record(broken: Mapping[str, Session]) -> list[Mutant]:
     ]
 
 
-def page(intact: Session, broken: Mapping[str, Session]) -> str:
+def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) -> str:
     """The whole of MUTANTS.md."""
-    mutants = record(broken)
     files = [file for file in HEADINGS if any(file in of_any_subject(claim) for claim in intact.claims)]
     killed = Counter(claim for mutant in mutants for claim in mutant.kills)
     never = [claim for claim in intact.claims if not killed[of_any_subject(claim)]]
@@ -94,17 +95,14 @@ def page(intact: Session, broken: Mapping[str, Session]) -> str:
         "",
         "## Which",
         "",
-        *(
-            f"- **{one.name}**: {one.says} {', '.join(map(_in_short, one.kills)) or 'Nothing fails.'}"
-            for one in mutants
-        ),
+        *(f"- **{one.name}**: {one.says} {', '.join(map(in_short, one.kills)) or 'Nothing fails.'}" for one in mutants),
         "",
         f"## Claims that no mutant fails: {len(of_models)}",
         "",
         f"And {len(never) - len(of_models)} of {TOOLS}, which hold of any model: [INCIDENTS.md](INCIDENTS.md) says "
         "what fails them.",
         "",
-        *(f"- {_in_short(of_any_subject(claim))}: {claim.sentence}" for claim in of_models),
+        *(f"- {short(claim)}: {claim.sentence}" for claim in of_models),
     ]
     return "\n".join(lines) + "\n"
 
@@ -128,17 +126,14 @@ def survivors(mutants: list[Mutant]) -> list[str]:
     return alive + [one.name for one in mutants if one.name == CONTROL and one.kills]
 
 
-def _in_short(claim: str) -> str:
-    return claim.partition("::")[2].removeprefix("test_")
-
-
 def main() -> None:
     """Runs what is not kept, writes page and record, and exits with 1 where a mutant survives."""
     intact, broken = measure()
-    PAGE.write_text(page(intact, broken), encoding="utf-8")
-    KILLS.write_bytes(TypeAdapter(list[Mutant]).dump_json(record(broken), indent=1) + b"\n")
+    mutants = record(broken)
+    PAGE.write_text(page(intact, broken, mutants), encoding="utf-8")
+    KILLS.write_bytes(TypeAdapter(list[Mutant]).dump_json(mutants, indent=1) + b"\n")
     print(f"written: {PAGE} and {KILLS}")
-    alive = survivors(record(broken))
+    alive = survivors(mutants)
     if alive:
         raise SystemExit(f"survived: {', '.join(alive)}")
 

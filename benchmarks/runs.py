@@ -67,4 +67,9 @@ def sources() -> str:
 
 def short(one: Claim | Measurement) -> str:
     """A claim's name without file and subject, from it or one of its figures: every_name_mover_copies[9.9]."""
-    return of_any_subject(one).partition("::")[2].removeprefix("test_")
+    return in_short(of_any_subject(one))
+
+
+def in_short(name: str) -> str:
+    """The same from a name that `of_any_subject` gave."""
+    return name.partition("::")[2].removeprefix("test_")

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ioi_fixtures.circuit import (
+    DUPLICATE_TOKEN,
+    INDUCTION,
+    NAME_MOVERS,
+    NEGATIVE_NAME_MOVERS,
+    PREVIOUS_TOKEN,
+    S_INHIBITION,
+)
 from ioi_fixtures.planted.heads import (
     ALWAYS,
     Gains,
@@ -22,13 +30,7 @@ from lib.heads import Head, heads
 
 Table = dict[Head, Wiring]
 
-NAME_MOVERS = heads("9.9 9.6 10.0")
-NEGATIVE = heads("10.7 11.10")
 LATE_BACKUPS = heads("10.1 10.2 10.6 10.10 11.2 11.9")
-S_INHIBITION = heads("7.3 7.9 8.6 8.10")
-INDUCTION = heads("5.5 5.8 5.9 6.9")
-DUPLICATE_TOKEN = heads("0.1 0.10 3.0")
-PREVIOUS_TOKEN = heads("2.2 4.11")
 SINK = 5.8  # leaves about .9 of the attention to one key with a logit of 8
 
 
@@ -164,9 +166,9 @@ def _by_queries(wiring: Wiring) -> Wiring:
 
 def _reads_raw(wiring: Wiring) -> Wiring:
     """Reads what the embeddings say of the token, not what the first MLP makes of it."""
+    names = {"token": "raw", "token/half": "raw/half", "name": "raw_name"}
 
     def raw(gains: Gains) -> Gains:
-        names = {name: name.replace("token", "raw") for name in ("token", "token/half")} | {"name": "raw_name"}
         return {names.get(name, name): gain for name, gain in gains.items()}
 
     matches = [Match(raw(match.query), raw(match.key)) for match in wiring.matches]
@@ -203,8 +205,8 @@ OF_HEADS: dict[str, Callable[[Table], Table]] = {
     "others_suppress_names": lambda table: _others(table, range(1, 12), _on_names(-0.3)),
     "three_suppress_names": lambda table: table | dict.fromkeys(heads("5.3 6.6 11.1"), _on_names(-8.0)),
     "nm96_moved_to_95": _nm96_moved,
-    "neg_positive": lambda table: _each(table, NEGATIVE, _negated),
-    "neg_removed": lambda table: _without(table, NEGATIVE),
+    "neg_positive": lambda table: _each(table, NEGATIVE_NAME_MOVERS, _negated),
+    "neg_removed": lambda table: _without(table, NEGATIVE_NAME_MOVERS),
     "backup_dead": lambda table: _each(table, LATE_BACKUPS, Wiring.silent),
     "backup_always_on": lambda table: _each(table, LATE_BACKUPS, lambda wiring: _deaf_to(wiring, "out/half")),
     "nm90_through_mlp": lambda table: table | {Head(9, 0): _by_detour(mover(0.9, 2.0))},
