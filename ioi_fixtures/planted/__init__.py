@@ -11,9 +11,10 @@ signal of S-inhibition; MLP 0 as part of the embedding; a LayerNorm scale that d
 biases and LayerNorm gains that folding has to get right.
 
 Not realistic, so no claim about GPT-2 should be tuned here: no language model lies beneath, so P(IO) is low; names are
-never split; a head has one role, and heads outside the table are faint noise, so maps of paths are far cleaner; late
-backups differ in strength but not in kind; MLPs 1, 2, 7 and 8 do nothing; 5.x listens to 4.11 and 6.9 to 2.2 where
-GPT-2's heads mix them; the negative heads do more than GPT-2's within the circuit.
+never split; a head has one role, and heads outside the table are faint noise that hardly reaches the subspaces the
+circuit uses, so maps of paths are far cleaner; late backups differ in strength but not in kind; MLPs 1, 2, 7 and 8 do
+nothing; 5.x listens to 4.11 and 6.9 to 2.2 where GPT-2's heads mix them; the negative heads do more than GPT-2's within
+the circuit.
 How backups and negative heads know what is written already (they read its code in the residual stream) is one
 mechanism that works, not a finding.
 """

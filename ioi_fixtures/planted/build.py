@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ioi_fixtures.planted import codes, tokenizer
-from ioi_fixtures.planted.heads import ALWAYS, Design, Gains, Move
+from ioi_fixtures.planted.heads import ALWAYS, Design, Gains, Move, Saturate
 from ioi_fixtures.planted.layout import D_MODEL, Layout
 from lib.heads import Head
 
@@ -21,7 +21,10 @@ GRID = 2.0**-16
 # The residual stream's length entering each layer and the final LayerNorm: the mean over names, S1+1 and END of IOI
 # prompts, measured. Reading weights count on it, and are wrong by a few per cent wherever a position differs.
 NORMS = (12.21, 12.31, 12.36, 12.47, 12.57, 12.75, 12.94, 13.13, 13.36, 13.7, 14.7, 14.95, 15.5)
-SATURATING = {3: 0.19, 4: 0.19, 5: 0.31, 6: 0.31}  # MLPs that make "repeated" of "duplicate", and each one's share
+# Values of noise heads fade from one dimension to the next, so their composition scores scatter more. If they did not,
+# S-inhibition heads would lead by chance at more heads outside the circuit than a control allows: one model in sixteen.
+FADING = 0.97 ** np.arange(D_HEAD)
+FADING = FADING / np.sqrt((FADING**2).mean())
 GROWTH = 0.6  # how much each MLP's bias adds to the direction "growth"
 
 
@@ -185,7 +188,7 @@ class _Builder:
         sink = np.sqrt(D_HEAD) * (1 + 5 * self.rng.random())
         query[:, :1] += self.layout.read("ballast") * np.sqrt(sink)
         key[:, :1] += self.layout.read("sink") * np.sqrt(sink)
-        value = self._noise(D_MODEL, D_HEAD, size=0.04)
+        value = self._noise(D_MODEL, D_HEAD, size=0.04) * FADING
         output = self._writes_noise(D_HEAD, size=0.0035)
         return query, key, value, output
 
@@ -197,11 +200,9 @@ class _Builder:
         out = self._writes_noise(N_INNER, size=0.004)
         bias = self._writes_noise(size=0.01) + GROWTH * self.layout.write("growth")[0]
         used = 0
-        if layer in SATURATING:
-            self._saturate_duplicate(layer, into, out)
-            used = 2
-        for move in self.design.mlps.get(layer, ()):
-            used += self._move(move, into[:, used:], out[used:])
+        for added in self.design.mlps.get(layer, ()):
+            add = self._saturate if isinstance(added, Saturate) else self._move
+            used += add(added, into[:, used:], out[used:])
         return into, out, bias
 
     def _move(self, move: Move, into: np.ndarray, out: np.ndarray) -> int:
@@ -217,14 +218,12 @@ class _Builder:
         out[:count] = np.concatenate([writes, -writes])
         return count
 
-    def _saturate_duplicate(self, layer: int, into: np.ndarray, out: np.ndarray) -> None:
-        """Add this layer's share to "repeated" where "duplicate" is clearly above nothing, however much it is.
-
-        From layer 5 on, where induction heads add to the flag, more of it is asked for than duplicate token heads give.
-        """
-        low, high = (0.03, 0.08) if layer < 5 else (0.15, 0.55)
+    def _saturate(self, saturate: Saturate, into: np.ndarray, out: np.ndarray) -> int:
+        """The same with a flag. Two units: gelu(x - low) - gelu(x - high) is constant below `low` and above `high`."""
         steepness = 100.0
-        reads, writes = self.layout.read("duplicate"), self.layout.write("repeated") * SATURATING[layer]
-        into[:, :1] = steepness * (reads - low * self._reads(ALWAYS))
-        into[:, 1:2] = steepness * (reads - high * self._reads(ALWAYS))
-        out[0], out[1] = writes[0] / (steepness * (high - low)), -writes[0] / (steepness * (high - low))
+        reads, writes = self._reads(saturate.value), saturate.share * self.layout.write(saturate.into)
+        into[:, :1] = steepness * (reads - saturate.low * self._reads(ALWAYS))
+        into[:, 1:2] = steepness * (reads - saturate.high * self._reads(ALWAYS))
+        out[:1] = writes / (steepness * (saturate.high - saturate.low))
+        out[1:2] = -out[:1]
+        return 2

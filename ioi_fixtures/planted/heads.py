@@ -1,4 +1,4 @@
-"""What each head reads and writes, and what MLPs move: the circuit as tables of frozen values.
+"""What each head reads and writes, and what MLPs add: the circuit as tables of frozen values.
 
 A head is a list of matches and a list of moves. A match adds to the attention logit (the final one, after division by
 sqrt(d_head)) the inner product of what the query and the key read; a move writes what the value reads. Names of
@@ -33,6 +33,17 @@ class Move:
     """Writes what the value reads, weighted by attention, into one subspace. In an MLP: what it reads of one."""
 
     value: Gains
+    into: str
+
+
+@dataclass(frozen=True)
+class Saturate:
+    """Only in an MLP: adds `share` where what it reads is above `high`, nothing below `low`, in proportion between."""
+
+    value: Gains
+    low: float
+    high: float
+    share: float
     into: str
 
 
@@ -164,12 +175,12 @@ CIRCUIT: dict[Head, Wiring] = {
     Head(11, 10): mover(0.45, -0.95, written=0.5),
     Head(9, 0): mover(0.4, 0.4),
     Head(9, 7): mover(0.4, 0.5),
-    Head(10, 1): backup(0.9, 1.18, written=-0.8),
-    Head(10, 2): backup(0.9, 1.28, written=-0.8),
-    Head(10, 6): backup(0.9, 1.42, written=-0.64),
-    Head(10, 10): backup(0.9, 1.73, written=-0.4),
-    Head(11, 2): backup(0.8, 0.9, written=-1.0),
-    Head(11, 9): backup(0.8, 0.6, written=-1.0),
+    Head(10, 1): backup(0.9, 1.26, written=-0.8),
+    Head(10, 2): backup(0.9, 1.37, written=-0.8),
+    Head(10, 6): backup(0.9, 1.52, written=-0.64),
+    Head(10, 10): backup(0.9, 1.85, written=-0.4),
+    Head(11, 2): backup(0.8, 0.96, written=-1.0),
+    Head(11, 9): backup(0.8, 0.64, written=-1.0),
 }
 
 # Heads that do something, but are no part of the circuit.
@@ -187,9 +198,15 @@ OUTSIDE: dict[Head, Wiring] = {
     ),
 }
 
-# What MLPs read of one subspace and add to another, at every position but the first.
-MLPS: dict[int, tuple[Move, ...]] = {
+# What MLPs read of one subspace and add to another; moves do so at every position but the first.
+MLPS: dict[int, tuple[Move | Saturate, ...]] = {
     0: (Move({"raw": 1.0}, "token"), Move({"raw_name": 1.0}, "name")),  # an extended embedding
+    # A clear flag from a faint one. From layer 5 on, where induction heads add to it, more is asked for than duplicate
+    # token heads give.
+    3: (Saturate({"duplicate": 1.0}, low=0.03, high=0.08, share=0.19, into="repeated"),),
+    4: (Saturate({"duplicate": 1.0}, low=0.03, high=0.08, share=0.19, into="repeated"),),
+    5: (Saturate({"duplicate": 1.0}, low=0.15, high=0.55, share=0.31, into="repeated"),),
+    6: (Saturate({"duplicate": 1.0}, low=0.15, high=0.55, share=0.31, into="repeated"),),
     9: (Move({"out": 0.06}, "out"),),  # strengthen what is written, as GPT-2's last MLPs do
     10: (Move({"out": 0.06}, "out"),),
     11: (Move({"detour": 1.0}, "out"),),  # a way to the logits that no intact head takes
@@ -197,10 +214,10 @@ MLPS: dict[int, tuple[Move, ...]] = {
 
 
 class Design(NamedTuple):
-    """What is built. A head that is not here is noise; an MLP that is not here moves nothing."""
+    """What is built. A head that is not here is noise; an MLP that is not here adds only noise."""
 
     heads: Mapping[Head, Wiring]
-    mlps: Mapping[int, tuple[Move, ...]]
+    mlps: Mapping[int, tuple[Move | Saturate, ...]]
 
     def text(self) -> str:
         """All of it, for digests."""

@@ -71,9 +71,13 @@ class Layout:
         return self.basis[:, start : start + SUBSPACES[name][0]]
 
     def scatter(self, noise: np.ndarray) -> np.ndarray:
-        """Noise to write anywhere, but only a fifth as much where something is kept. [... D_MODEL - 1] -> D_MODEL"""
+        """Noise to write anywhere, but faint where something is kept. [... D_MODEL - 1] -> D_MODEL
+
+        What noise heads, MLPs and biases write there adds up to an offset, another one for every seed, which name
+        movers take for inhibition. With 0.2 of the noise there, 9 models of 12 failed a claim.
+        """
         kept = sum(dimensions for dimensions, _ in SUBSPACES.values())
-        return (noise * np.where(np.arange(D_MODEL - 1) < kept, 0.2, 1.0)) @ self.basis.T
+        return (noise * np.where(np.arange(D_MODEL - 1) < kept, 0.03, 1.0)) @ self.basis.T
 
     def write(self, name: str) -> np.ndarray:
         """Matrix that puts content into a subspace. [dimensions D_MODEL]"""

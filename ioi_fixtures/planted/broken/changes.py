@@ -15,9 +15,11 @@ from ioi_fixtures.circuit import (
 )
 from ioi_fixtures.planted.heads import (
     ALWAYS,
+    MLPS,
     Gains,
     Match,
     Move,
+    Saturate,
     Wiring,
     backup,
     duplicate_token,
@@ -31,6 +33,7 @@ from lib.heads import Head, heads
 Table = dict[Head, Wiring]
 
 LATE_BACKUPS = heads("10.1 10.2 10.6 10.10 11.2 11.9")
+SPEAK = Move({"token": 1 / 3}, "detour")  # in an MLP: passes tokens on to where only the logits read
 SINK = 5.8  # leaves about .9 of the attention to one key with a logit of 8
 
 
@@ -255,7 +258,7 @@ OF_HEADS: dict[str, Callable[[Table], Table]] = {
     "no_outside_mover_92": lambda table: _each(table, heads("9.2"), Wiring.silent),
 }
 
-OF_MLPS: dict[str, dict[int, tuple[Move, ...]]] = {
-    "later_mlps_speak": {layer: (Move({"token": 1 / 3}, "detour"),) for layer in (3, 6, 9)},
+OF_MLPS: dict[str, dict[int, tuple[Move | Saturate, ...]]] = {
+    "later_mlps_speak": {3: (*MLPS[3], SPEAK), 6: (*MLPS[6], SPEAK), 9: (SPEAK,)},  # 9: no room for both
     "mlp_9_amplifies": {9: (Move({"out": 2.0}, "out"),)},
 }
