@@ -21,10 +21,12 @@ WAKE_UP = heads("10.10 10.2 10.1 10.6")  # rise in the Exploratory Analysis demo
 @pytest.mark.parametrize("knock_out", KNOCK_OUTS)
 def test_little_is_lost_without_name_movers(knock_out, knocked_out, ioi, ioi_run, published, record):
     """With {knock_out} at END, most of the logit difference is left."""
-    claim = published[f"backup/{knock_out}"]
+    whole, claim = published["behaviour/something-to-share"], published[f"backup/{knock_out}"]
+    before = ioi_run.logit_difference(ioi.answers)
     after = knocked_out(*KNOCK_OUTS[knock_out]).logit_difference(ioi.answers)
-    left = ratio_of_means(after, ioi_run.logit_difference(ioi.answers))
-    left = record(f"logit difference left, {knock_out}", left, claim)
+    difference = record("logit difference before", mean_over_prompts(before), whole)
+    left = record(f"logit difference left, {knock_out}", ratio_of_means(after, before), claim)
+    assert difference in whole  # of next to nothing most is left, whatever is knocked out
     assert left in claim
 
 

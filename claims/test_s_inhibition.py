@@ -107,7 +107,7 @@ def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record)
 
 def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, published, record):
     """The six logit differences lie close to the linear fit of both signals."""
-    whole, claim = published["s-inhibition/original-token-original-position"], published["s-inhibition/fit-error"]
+    whole, claim = published["behaviour/something-to-share"], published["s-inhibition/fit-error"]
     baseline = s_inhibition_signals["original", "original"]
     difference = record("logit difference, both signals original", mean_over_prompts(baseline), whole)
     error = record("mean error of the fit", ratio_of_means(fit_error(s_inhibition_signals), baseline), claim)

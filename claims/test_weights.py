@@ -27,12 +27,15 @@ every_name_mover = pytest.mark.parametrize("head", NAME_MOVERS, ids=str)
 released_weights = pytest.mark.only_for("gpt2-small", "gpt2-small-partial")
 
 
-@every_strong_induction_head
-def test_a_previous_token_head_composes_most_with_the_keys_of_an_induction_head(head, k_composition, published, record):
-    """Of all earlier heads, a previous-token head composes most with the keys of induction head {head}."""
+def test_a_previous_token_head_composes_most_with_the_keys_of_both_strong_induction_heads(
+    k_composition, published, record
+):
+    """Of all earlier heads, a previous-token head composes most with the keys of 5.5, and with those of 6.9."""
     claim = published["weights/previous-token-into-induction-keys"]
-    margin = record(f"lead at the keys of {head}", exact(lead(k_composition, head, PREVIOUS_TOKEN)), claim)
-    assert margin in claim
+    leads = {head: exact(lead(k_composition, head, PREVIOUS_TOKEN)) for head in STRONG_INDUCTION}
+    margins = [record(f"lead at the keys of {head}", ahead, claim) for head, ahead in leads.items()]
+    for margin in margins:  # one alone leads by chance in some models that do nothing
+        assert margin in claim
 
 
 @every_strong_induction_head
@@ -69,17 +72,16 @@ def test_an_average_head_composes_no_more_than_random_matrices(
     assert ratio in claim
 
 
-@every_name_mover
-def test_an_s_inhibition_head_composes_most_with_the_queries_of_a_name_mover(head, q_composition, published, record):
-    """Of all earlier heads, an S-inhibition head composes most with the queries of name mover {head}."""
+def test_an_s_inhibition_head_composes_most_with_the_queries_of_all_three_name_movers(q_composition, published, record):
+    """Of all earlier heads, an S-inhibition head composes most with the queries of 9.9, of 9.6 and of 10.0."""
     claim = published["weights/s-inhibition-into-name-mover-queries"]
-    record.head_map(
-        f"Composition with the queries of {head}",
-        "Frobenius norms",
-        q_composition[: head.layer, :, head.layer, head.index],
-    )
-    margin = record(f"lead at the queries of {head}", exact(lead(q_composition, head, S_INHIBITION)), claim)
-    assert margin in claim
+    for head in NAME_MOVERS:
+        title = f"Composition with the queries of {head}"
+        record.head_map(title, "Frobenius norms", q_composition[: head.layer, :, head.layer, head.index])
+    leads = {head: exact(lead(q_composition, head, S_INHIBITION)) for head in NAME_MOVERS}
+    margins = [record(f"lead at the queries of {head}", ahead, claim) for head, ahead in leads.items()]
+    for margin in margins:  # one alone leads by chance in some models that do nothing
+        assert margin in claim
 
 
 @every_name_mover
