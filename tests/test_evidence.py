@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks.false_alarms import closeness, failing, page
+from benchmarks.false_alarms import closeness, closest, failing, page
 from benchmarks.mutants import digest, survivors
 from benchmarks.power import Sampled, caught, needed, passes, sampled
 from benchmarks.spoilt import SPOILT
@@ -73,8 +73,19 @@ def session_with(per_prompt):
 
 
 def test_closeness_counts_half_widths_to_the_nearest_end_of_the_band():
-    assert closeness(figure("difference", "planted", "d", 3.5, 3.4, 3.6)) == pytest.approx(2.0)  # 3.3 to 3.8
-    assert closeness(figure("difference", "planted", "d", 3.2, 3.1, 3.3)) == pytest.approx(-1.0)
+    assert closeness(figure("difference", "planted", "d", 3.5, 3.4, 3.6), 9) == pytest.approx(2.0)  # 3.3 to 3.8
+    assert closeness(figure("difference", "planted", "d", 3.2, 3.1, 3.3), 9) == pytest.approx(-1.0)
+
+
+def test_a_figure_without_an_interval_is_close_by_its_spread_over_runs():
+    assert closeness(figure("difference", "planted", "d", 3.5, 3.5, 3.5), 0.1) == pytest.approx(2.0)
+    assert closeness(figure("difference", "planted", "d", 3.5, 3.5, 3.5), 0.0) == math.inf
+    assert closeness(figure("difference", "planted", "d", 3.2, 3.2, 3.2), 0.0) == -math.inf
+    exact = [figure("difference", "planted", "d", value, value, value, n=1) for value in (3.45, 3.55)]
+    claims = [claim("t.py::test_d", "planted", "It is.", "passed", one) for one in exact]
+    sessions = [all_hold().model_copy(update={"claims": [one]}) for one in claims]
+    [row] = closest({"weights": dict(enumerate(sessions))})
+    assert row.startswith("| difference | d | 1.50 | weights, seed 0 |")
 
 
 def test_the_page_of_false_alarms_names_what_failed_and_what_passed_on_nothing():
