@@ -32,8 +32,10 @@ def test_a_previous_token_head_composes_most_with_the_keys_of_both_strong_induct
 ):
     """Of all earlier heads, a previous-token head composes most with the keys of 5.5, and with those of 6.9."""
     claim = published["weights/previous-token-into-induction-keys"]
-    leads = {head: exact(lead(k_composition, head, PREVIOUS_TOKEN)) for head in STRONG_INDUCTION}
-    margins = [record(f"lead at the keys of {head}", ahead, claim) for head, ahead in leads.items()]
+    margins = [
+        record(f"lead at the keys of {head}", exact(lead(k_composition, head, PREVIOUS_TOKEN)), claim)
+        for head in STRONG_INDUCTION
+    ]
     for margin in margins:  # one alone leads by chance in some models that do nothing
         assert margin in claim
 
@@ -75,11 +77,12 @@ def test_an_average_head_composes_no_more_than_random_matrices(
 def test_an_s_inhibition_head_composes_most_with_the_queries_of_all_three_name_movers(q_composition, published, record):
     """Of all earlier heads, an S-inhibition head composes most with the queries of 9.9, of 9.6 and of 10.0."""
     claim = published["weights/s-inhibition-into-name-mover-queries"]
+    margins = []
     for head in NAME_MOVERS:
         title = f"Composition with the queries of {head}"
         record.head_map(title, "Frobenius norms", q_composition[: head.layer, :, head.layer, head.index])
-    leads = {head: exact(lead(q_composition, head, S_INHIBITION)) for head in NAME_MOVERS}
-    margins = [record(f"lead at the queries of {head}", ahead, claim) for head, ahead in leads.items()]
+        ahead = exact(lead(q_composition, head, S_INHIBITION))
+        margins.append(record(f"lead at the queries of {head}", ahead, claim))
     for margin in margins:  # one alone leads by chance in some models that do nothing
         assert margin in claim
 

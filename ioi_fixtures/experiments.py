@@ -182,20 +182,13 @@ def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
 
 
 @pytest.fixture(scope="session")
-def circuit_alone(model: Model, ioi: Batch, ioi_run: Run, abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
+def circuit_alone(other_circuits: Callable[..., Tensor], abc_means: Tensor) -> Callable[[frozenset[Head]], Tensor]:
     """F(C \\ K) for K among the sets that claims ask about, all computed in one go at the first request. [batch]"""
     sets = [frozenset(), *COMPLETENESS_SETS]
     for choice in (PAPER_K, ARENA_K):
         sets += [removed | extra for head, removed in choice.items() for extra in (frozenset(), {head})]
     sets = list(dict.fromkeys(sets))
-    differences = run_circuits(
-        model.weights,
-        ioi_run,
-        [left_of_circuit(removed) for removed in sets],
-        positions=ioi.positions,
-        values=abc_means,
-        answers=ioi.answers,
-    )
+    differences = other_circuits([left_of_circuit(removed) for removed in sets], abc_means)
     by_set = dict(zip(sets, differences, strict=True))
     return lambda removed=frozenset(): by_set[removed]
 
