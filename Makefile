@@ -4,7 +4,7 @@ BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 TRAINED := ioi_fixtures/trained
 
-.PHONY: claims test train lint bench docs mutants false-alarms power mutation mutation-changed upgrade-report
+.PHONY: claims test train lint bench docs machines mutants false-alarms power mutation mutation-changed upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -29,6 +29,11 @@ docs: .venv/installed
 	$(BIN)/python -m docs.claims_table
 	$(BIN)/python -m docs.claims_schema
 	$(BIN)/python -m docs.incidents_table
+
+# docs/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a setting; what has
+# run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it under two settings, no page.
+machines: .venv/installed
+	$(BIN)/python -m benchmarks.machines $(if $(QUICK),--quick)
 
 # What the suite is worth, from runs kept in reports/runs: docs/MUTANTS.md from every broken copy of the reference model
 # (an hour of one core), docs/FALSE_ALARMS.md from many seeds (an hour and a half), docs/POWER.md from the same runs.

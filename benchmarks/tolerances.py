@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.bench import machine
+from benchmarks.orders import PRODUCTS
 from benchmarks.work import LAYOUTS
 from ioi_fixtures import planted
 from ioi_fixtures.circuit import CIRCUIT_HEADS
@@ -43,7 +44,6 @@ PAGE = ROOT / "docs" / "TOLERANCES.md"
 KEPT = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "final_scale")
 HEAD = Head(9, 9)
 VOCABULARY = 1000  # of the random model; a product is as long whatever it is
-PRODUCTS = {"mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2), "baddbmm": (1, 2), "linear": (0, 1), "matmul": (0, 1)}
 
 
 class TF32(TorchDispatchMode):

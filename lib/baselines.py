@@ -9,8 +9,10 @@ Three rules, the sharpest that applies to a figure:
 - unpaired: other prompts. The two intervals have to explain the difference.
 
 What was computed and not sampled is held to rounding; where it was computed on other prompts it is not compared, and
-the comparison says so. The last two rules share one error rate among all figures they judge (Bonferroni), so that one
-comparison in twenty, not one figure in twenty, is a false alarm.
+the comparison says so. Nor is what rounding itself does, such as how far a figure is from float64's: another processor
+adds up in another order, so its band judges it and a kept value does not. The rules paired and unpaired share one error
+rate among all figures they judge (Bonferroni), so that one comparison in twenty, not one figure in twenty, is a false
+alarm.
 
 Out of scope: whether a figure lies in its band, which lib/references.py says.
 """
@@ -18,6 +20,7 @@ Out of scope: whether a figure lies in its band, which lib/references.py says.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +29,8 @@ from pydantic import ValidationError
 from scipy import stats
 
 from lib.measurements import (
+    NOT_COMPARED,
+    READABLE,
     SCHEMA_VERSION,
     Change,
     Comparison,
@@ -69,8 +74,8 @@ def read_session(path: Path) -> Session:
             f"{path} has schema {version}, written by a newer version of this suite than this one, which reads up to "
             f"{SCHEMA_VERSION}: update the suite, or name another file"
         )
-    if 0 < version < SCHEMA_VERSION:
-        raise BaselineError(f"{path} has schema {version}, and this suite reads {SCHEMA_VERSION}: {remedy}")
+    if version and version not in READABLE:
+        raise BaselineError(f"{path} has schema {version}, and this suite reads {READABLE[0]} and later: {remedy}")
     try:
         return Session.model_validate_json(text)
     except ValidationError as error:
@@ -120,6 +125,8 @@ def _figures(session: Session) -> dict[Key, Measurement]:
 
 
 def _rule(before: Measurement, after: Measurement, then: Subject | None, now: Subject | None) -> Rule:
+    if after.published.rounding:
+        return "band alone"
     same_prompts = then and now and (then.prompts_hash, then.seed) == (now.prompts_hash, now.seed)
     if before.method == after.method == "exact":
         return "rounding" if same_prompts or before.value == after.value else "not comparable"
@@ -161,7 +168,7 @@ def _change(
         difference=difference,
         allowed=allowed,
         rule=rule,
-        drifted=rule != "not comparable" and abs(difference) > allowed,
+        drifted=rule not in NOT_COMPARED and abs(difference) > allowed,
     )
 
 
@@ -239,8 +246,10 @@ def _notes(old: Session, new: Session, changes: list[Change]) -> Iterator[str]:
     for session, which in ((old, "the baseline's run"), (new, "this run")):
         if session.ended:
             yield f"{which} ended early ({session.ended}): claims that it did not reach were not compared"
-    loose = sum(change.rule == "not comparable" for change in changes)
-    if loose:
+    count = Counter(change.rule for change in changes)
+    if own := count["band alone"]:
+        yield f"{own} figures are what rounding itself does: their bands judge them, and they were not compared"
+    if loose := count["not comparable"]:
         yield (
             f"{loose} figures were computed, not sampled, on other prompts than the baseline's: they have no interval "
             "and were not compared"

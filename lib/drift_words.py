@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from lib.measurements import Change, Comparison
+from lib.measurements import NOT_COMPARED, Change, Comparison
 
 RULES = {
     "rounding": "same weights and prompts: only rounding may differ",
     "paired": "same prompts, paired",
     "unpaired": "other prompts: the two intervals",
     "not comparable": "computed on other prompts: not compared",
+    "band alone": "what rounding itself does: judged by its band, not compared",
 }
 
 
 def drift_sentence(comparison: Comparison) -> str:
     """One sentence: "3 of 156 figures drifted, 1 claim came out differently"."""
     moved = sum(change.drifted for change in comparison.changes)
-    parts = [f"{moved} of {len(comparison.changes)} figures drifted" if moved else ""]
+    parts = [f"{moved} of {len(comparison.compared)} figures drifted" if moved else ""]
     for count, one, many in (
         (len(comparison.flips), "claim came out differently", "claims came out differently"),
         (len(comparison.appeared), "is not in the baseline", "are not in the baseline"),
         (len(comparison.vanished), "is in the baseline alone", "are in the baseline alone"),
     ):
         parts.append(f"{count} {one if count == 1 else many}" if count else "")
-    return ", ".join(filter(None, parts)) or f"none of {len(comparison.changes)} figures drifted"
+    return ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted"
 
 
 def largest_first(comparison: Comparison) -> list[Change]:
-    """Changes that drifted, then the others, each by how much of what is allowed they use."""
-    return sorted(comparison.changes, key=lambda change: (not change.drifted, -abs(change.difference) / change.allowed))
+    """Changes that drifted, then those that might have, each by how much of what is allowed they use; then the rest."""
+
+    def place(change: Change) -> tuple[bool, bool, float]:
+        return not change.drifted, change.rule in NOT_COMPARED, -abs(change.difference) / change.allowed
+
+    return sorted(comparison.changes, key=place)
 
 
 def moved(change: Change) -> str:

@@ -14,8 +14,10 @@ from lib.drawings import Drawing
 from lib.references import Band, Reference, Verdict
 from lib.statistics import Estimate
 
-SCHEMA_VERSION = 2
-Rule = Literal["rounding", "paired", "unpaired", "not comparable"]  # see lib/baselines.py
+SCHEMA_VERSION = 3
+READABLE = (2, 3)  # 2 lacks Published.rounding alone, which is false where it is not said
+Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/baselines.py
+NOT_COMPARED: tuple[Rule, ...] = ("not comparable", "band alone")
 PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
 
 
@@ -35,6 +37,7 @@ class Published(Record):
     accept: Band
     why: str
     value: tuple[float, ...] = ()
+    rounding: bool = False  # the figure is what rounding does: its band judges it, and no kept value
 
 
 class Measurement(Record):
@@ -160,6 +163,11 @@ class Comparison(Record):
     vanished: list[str]  # that only the earlier run has, although the later one was asked for them
     environment: list[Setting]
     notes: list[str]
+
+    @property
+    def compared(self) -> list[Change]:
+        """The changes that a rule allows or does not."""
+        return [change for change in self.changes if change.rule not in NOT_COMPARED]
 
     @property
     def drifted(self) -> bool:

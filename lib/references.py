@@ -87,6 +87,7 @@ class Reference(BaseModel):
     accept: Band
     why: str = Field(min_length=1)  # why this band
     value: Published = ()  # what `says` says, as numbers in the unit of the measurement: one, several or none
+    rounding: bool = False  # the figure is what rounding does, which another processor does otherwise
 
     def __contains__(self, estimate: object) -> bool:
         if not isinstance(estimate, Estimate):

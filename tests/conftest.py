@@ -1,5 +1,6 @@
 """Models the suite's own tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,16 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures import planted
 from lib.model import Model, load
+from tests.rounding import reported_in
 
 PARTIAL = Path(__file__).parents[2] / "shared" / "gpt2-small-partial"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test's report says how far apart results were that rounding alone may move: see tests/rounding.py."""
+    with reported_in(item.user_properties):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

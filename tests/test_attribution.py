@@ -6,6 +6,7 @@ import torch
 from lib.activations import at_positions
 from lib.instruments.attribution import answer_direction, attribution_by_head, attribution_by_layer, logit_lens
 from tests.random_model import prompts, random_model
+from tests.rounding import agree, of_logits
 
 KEEP = ("resid_pre", "attn_out", "mlp_out", "resid_final", "z", "final_scale")
 
@@ -25,7 +26,12 @@ def run(small, batch):
     return small.run(batch.tokens, last=batch.last, keep=KEEP)
 
 
-def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(small, batch, run):
+@pytest.fixture(scope="module")
+def tolerance(small, batch):
+    return of_logits(small.weights, positions=batch.tokens.shape[1])
+
+
+def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(small, batch, run, tolerance):
     weights = small.weights
     direction = answer_direction(weights, batch.answers) / at_positions(run["final_scale"], run.last)
     heads = attribution_by_head(run, weights, batch.answers).sum((0, 1))
@@ -34,22 +40,22 @@ def test_heads_biases_mlps_and_embedding_sum_to_the_logit_difference(small, batc
     embedding = (at_positions(run["resid_pre"][0], run.last) * direction).sum(-1)
     unembedding = weights.b_U[batch.answers[:, 0]] - weights.b_U[batch.answers[:, 1]]
     whole = heads + biases + mlps.sum(0) + embedding + unembedding
-    assert (whole - run.logit_difference(batch.answers)).abs().max() < 1e-9
+    assert agree(whole, run.logit_difference(batch.answers), tolerance)
 
 
-def test_attention_layers_are_their_heads_and_their_bias(small, batch, run):
+def test_attention_layers_are_their_heads_and_their_bias(small, batch, run, tolerance):
     weights = small.weights
     direction = answer_direction(weights, batch.answers) / at_positions(run["final_scale"], run.last)
     layers, _ = attribution_by_layer(run, weights, batch.answers)
     heads = attribution_by_head(run, weights, batch.answers).sum(1)
     biases = weights.b_O @ direction.T
-    assert (layers - heads - biases).abs().max() < 1e-9
+    assert agree(layers, heads + biases, tolerance)
 
 
-def test_the_logit_lens_ends_at_the_models_own_logit_difference(small, batch, run):
+def test_the_logit_lens_ends_at_the_models_own_logit_difference(small, batch, run, tolerance):
     lens = logit_lens(run, small.weights, batch.answers)
     assert lens.shape == (4, 12)
-    assert (lens[-1] - run.logit_difference(batch.answers)).abs().max() < 1e-9
+    assert agree(lens[-1], run.logit_difference(batch.answers), tolerance)
 
 
 def test_attribution_at_the_last_column_of_a_padded_batch_is_another_figure(small, batch, run):

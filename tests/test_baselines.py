@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lib.baselines import ROUNDING, BaselineError, as_baseline, compare, read_session
+from lib.drift_words import drift_sentence
 from lib.measurements import SCHEMA_VERSION, Session, as_json, measurement
 from lib.references import Band
 from lib.statistics import exact, mean_over_prompts, ratio_of_means, share
@@ -134,6 +135,30 @@ def test_what_was_computed_is_held_to_rounding_and_not_compared_on_other_prompts
     change, comparison = drift(old, session(exact(3.6), subject={"seed": 1}))
     assert (change.rule, change.drifted) == ("not comparable", False)
     assert "1 figures were computed, not sampled, on other prompts" in comparison.notes[0]
+
+
+def test_what_rounding_itself_does_is_judged_by_its_band_and_never_by_a_kept_value():
+    rounding = REFERENCES["difference"].model_copy(update={"rounding": True})
+    old = session(exact(0.0424), reference=rounding)
+    change, comparison = drift(old, session(exact(0.0656), reference=rounding))
+    assert (change.rule, change.drifted, comparison.drifted, comparison.compared) == ("band alone", False, False, [])
+    assert drift_sentence(comparison) == "none of 0 figures drifted"
+    assert comparison.notes == [
+        "1 figures are what rounding itself does: their bands judge them, and they were not compared"
+    ]
+    left = session(exact(0.0656), reference=rounding)
+    failed = left.claims[0].model_copy(update={"outcome": "failed"})
+    assert compare(old, left.model_copy(update={"claims": [failed]}), name="k").drifted
+    before = session(exact(0.0424))  # kept before the record said so, or by somebody who says otherwise
+    assert drift(before, session(exact(0.0656), reference=rounding))[0].rule == "band alone"
+
+
+def test_a_run_kept_before_the_record_said_what_is_rounding_is_read(tmp_path):
+    run = session(mean(VALUES))
+    old = json.loads(as_json(run.model_copy(update={"schema_version": 2})))
+    del old["claims"][0]["measurements"][0]["published"]["rounding"]
+    (tmp_path / "kept.json").write_text(json.dumps(old), encoding="utf-8")
+    assert not drift(read_session(tmp_path / "kept.json"), run)[1].drifted
 
 
 def test_a_claim_that_comes_out_differently_is_drift_though_no_figure_moved():

@@ -27,6 +27,7 @@ from lib.references import read_references
 from lib.statistics import exact
 from tests import hook_loops
 from tests.random_model import one_thread
+from tests.rounding import EQUAL, agree
 
 ROOT = Path(__file__).parents[1]
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
@@ -126,7 +127,8 @@ def session(impostor, tmp_path_factory):
     """What the canary claims report on the impostor: label -> figure, and all claims."""
     folder = tmp_path_factory.mktemp("report")
     command = [sys.executable, "-m", "pytest", "claims/test_canaries.py", "-p", "no:cacheprovider", "-q"]
-    command += ["--claims-model", str(impostor), "--claims-report", str(folder), "--claims-device", "cpu"]
+    command += ["--claims-model", str(impostor), "--claims-report", str(folder)]
+    command += ["--claims-device", "cpu", "--claims-dtype", "float64"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # the impostor's matrices are small
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-3000:] + done.stderr[-3000:]
@@ -147,10 +149,10 @@ def test_every_canary_fails_on_another_model_and_says_why(session):
 def test_every_canary_measures_what_hooked_passes_measure(session, impostor):
     figures = {figure["label"]: figure["value"] for claim in session["claims"] for figure in claim["measurements"]}
     with one_thread():
-        expected = _measured_by_hooks(load(impostor, device="cpu"))
+        expected = _measured_by_hooks(load(impostor, device="cpu", dtype="float64"))
     for label, value in expected.items():
         assert abs(value) > 3e-4, f"{label} is too small to tell anything"
-        assert figures[label] == pytest.approx(value, abs=1e-4), label
+        assert agree(figures[label], value, EQUAL), label
 
 
 def _measured_by_hooks(model):

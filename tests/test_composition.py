@@ -21,6 +21,7 @@ from lib.instruments.composition import (
 )
 from lib.instruments.copying import embedding_after_first_mlp
 from tests.random_model import one_thread, random_model
+from tests.rounding import EQUAL, agree, of_eigenvalues
 
 INPUTS = ("Q", "K", "V")
 
@@ -47,7 +48,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def gpt2(real_gpt2_files):
-    return read_attention_weights(real_gpt2_files)
+    return read_attention_weights(real_gpt2_files, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def unfolded(real_gpt2_files, tmp_path_factory):
     stored = load_file(real_gpt2_files / "model.safetensors")
     gains = {name: torch.ones_like(tensor) for name, tensor in stored.items() if name.endswith("ln_1.weight")}
     save_file({**stored, **gains}, directory / "model.safetensors")
-    return read_attention_weights(directory)
+    return read_attention_weights(directory, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_composition_is_the_definition_for_every_pair(into, small):
     for sender, receiver in itertools.product(pairs, pairs):
         score = float(scores[(*sender, *receiver)])
         if sender.layer < receiver.layer:
-            assert score == pytest.approx(plain_composition(small, into, sender, receiver), abs=1e-10)
+            assert agree(score, plain_composition(small, into, sender, receiver), EQUAL)
         else:
             assert score != score  # not a number: there is no such pair
 
@@ -101,7 +102,7 @@ def test_composition_is_the_definition_on_gpt2_smalls_weights(into, gpt2_composi
     for sender, receiver in [("4.11", "5.5"), ("8.10", "9.9"), ("0.1", "7.3"), ("0.0", "11.11"), ("10.7", "11.10")]:
         sender, receiver = Head.parse(sender), Head.parse(receiver)
         expected = plain_composition(gpt2, into, sender, receiver)
-        assert float(scores[(*sender, *receiver)]) == pytest.approx(expected, abs=1e-6)
+        assert agree(scores[(*sender, *receiver)], expected, EQUAL)
 
 
 def test_each_input_is_another_score(small):
@@ -159,7 +160,7 @@ def test_eigenvalue_scores_are_those_of_the_whole_matrices(small):
     scores = eigenvalue_scores(small)
     for layer, index in itertools.product(range(3), range(2)):
         expected = plain_score(small.W_V[layer, index] @ small.W_O[layer, index])
-        assert float(scores[layer, index]) == pytest.approx(expected, abs=1e-6)
+        assert agree(scores[layer, index], expected, of_eigenvalues(24))
 
 
 def test_full_ov_scores_are_those_of_the_matrix_from_tokens_to_tokens(small):
@@ -169,7 +170,7 @@ def test_full_ov_scores_are_those_of_the_matrix_from_tokens_to_tokens(small):
         scores.append(eigenvalue_scores(small, loop=token_loop(embedding, small.W_U)))
         for layer, index in itertools.product(range(3), range(2)):
             expected = plain_score(embedding @ small.W_V[layer, index] @ small.W_O[layer, index] @ small.W_U)
-            assert float(scores[-1][layer, index]) == pytest.approx(expected, abs=1e-6)
+            assert agree(scores[-1][layer, index], expected, of_eigenvalues(len(small.W_E)))
     assert min((a - b).abs().max() for a, b in itertools.combinations(scores, 2)) > 0.1
 
 
@@ -177,7 +178,7 @@ def test_full_ov_scores_are_those_of_the_matrix_from_tokens_to_tokens(small):
 def test_eigenvalue_scores_of_gpt2_small_are_those_of_the_whole_matrices(head, gpt2, gpt2_scores):
     with one_thread():
         whole = plain_score(gpt2.W_V[head].double() @ gpt2.W_O[head].double())
-    assert float(gpt2_scores[head]) == pytest.approx(whole, abs=1e-5)
+    assert agree(gpt2_scores[head], whole, of_eigenvalues(768))
 
 
 def test_eigenvalue_scores_see_gain_left_unfolded(gpt2_scores, unfolded):
@@ -192,7 +193,7 @@ def test_a_copying_a_negating_a_turning_and_a_silent_head_score_one_minus_one_an
     W_V = torch.linalg.qr(weights.W_V).Q
     W_O = torch.stack([W_V[0, 0].T, -W_V[0, 1].T, turn @ W_V[0, 2].T, 0 * W_V[0, 3].T])[None]
     scores = eigenvalue_scores(SimpleNamespace(W_V=W_V, W_O=W_O))
-    assert torch.allclose(scores, torch.tensor([[1.0, -1.0, 0.0, 0.0]], dtype=torch.float64), atol=1e-6)
+    assert agree(scores, torch.tensor([[1.0, -1.0, 0.0, 0.0]]), of_eigenvalues(4))
 
 
 def test_an_embedding_of_other_tokens_than_the_unembedding_is_refused(small):

@@ -7,6 +7,7 @@ from lib.activations import Weights
 from lib.heads import Head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
 from tests.random_model import random_model
+from tests.rounding import EQUAL, agree
 
 
 def toy(output):
@@ -67,7 +68,7 @@ def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
     normal = torch.nn.functional.layer_norm(embedded, (24,), eps=weights.layer_norm_eps)
     hidden = torch.nn.functional.gelu(normal @ weights.W_in[0] + weights.b_in[0], approximate="tanh")
     expected = embedded + hidden @ weights.W_out[0] + weights.b_out[0]
-    assert torch.allclose(embedding_after_first_mlp(weights, tokens), expected, atol=1e-12)
+    assert agree(embedding_after_first_mlp(weights, tokens), expected, EQUAL)
 
 
 def test_names_that_stand_in_several_places_are_hits_in_the_same_shape():

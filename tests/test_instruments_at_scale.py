@@ -3,40 +3,39 @@
 import pytest
 import torch
 
+from ioi_fixtures import planted
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.variants import abc
 from lib.heads import Head, heads
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.model import load
 from tests import hook_loops
 from tests.random_model import KEEP, one_thread, other_names, prompts, random_model
+from tests.rounding import agree, of_logits
 
 
 @pytest.fixture(scope="module", params=["random, full width", "planted"])
 def case(request):
     if request.param == "planted":
-        model = request.getfixturevalue("planted_model")
+        model = load(planted.directory(), name="planted", device="cpu", dtype="float64")
         drawn = make_prompts(8, seed=0)
         batch, other = (encode(p, model.tokenizer, prepend_bos=False) for p in (drawn, abc(drawn, seed=0)))
     else:
-        model = random_model(n_layer=12, n_head=12, n_embd=768, dtype="float32", vocab_size=500)
+        model = random_model(n_layer=12, n_head=12, n_embd=768, vocab_size=500)
         batch = prompts(6, vocab_size=500)
         other = other_names(batch)
     with one_thread():
         runs = [model.run(some.tokens, last=some.positions["END"], keep=KEEP) for some in (batch, other)]
-        yield model, batch, *runs
-
-
-def close(a, b):
-    return float((a - b).abs().max()) < 1e-4
+        yield model, batch, *runs, of_logits(model.weights, positions=batch.tokens.shape[1])
 
 
 def test_paths_to_the_logits(case):
-    model, batch, clean, corrupted = case
+    model, batch, clean, corrupted, tolerance = case
     table = path_patch_to_logits(model.weights, clean, corrupted, batch.answers)
     for head in heads("0.1 5.5 9.9 11.10"):
-        assert close(table[head], hook_loops.path_to_logits(model, clean, corrupted, batch.answers, [head]))
+        assert agree(table[head], hook_loops.path_to_logits(model, clean, corrupted, batch.answers, [head]), tolerance)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_paths_to_the_logits(case):
     [("9.9 9.6 10.0", "q", "END", "8.6 9.2"), ("7.3 8.6", "v", "S2", "3.0 7.1"), ("5.5 6.9", "k", "S1+1", "4.11 2.2")],
 )
 def test_paths_to_heads(case, receivers, inputs, name, senders):
-    model, batch, clean, corrupted = case
+    model, batch, clean, corrupted, tolerance = case
     position, sent = batch.positions[name], [[head] for head in heads(senders)]
     settings = {"receivers": heads(receivers), "inputs": inputs, "position": position}
     fast = path_patch_to_heads(model.weights, clean, corrupted, batch.answers, senders=sent, **settings)
@@ -52,11 +51,11 @@ def test_paths_to_heads(case, receivers, inputs, name, senders):
         slow = hook_loops.path_to_heads(
             model, clean, corrupted, batch.answers, sender, heads(receivers), inputs, position
         )
-        assert close(measured, slow)
+        assert agree(measured, slow, tolerance)
 
 
 def test_circuits_and_knock_outs(case):
-    model, batch, clean, corrupted = case
+    model, batch, clean, corrupted, tolerance = case
     values = means_by_group(corrupted["z"], batch.template)
     circuit = {
         **dict.fromkeys(heads("9.9 9.6 10.7 7.9 8.6"), "END"),
@@ -69,12 +68,12 @@ def test_circuits_and_knock_outs(case):
         for measured, some in zip(
             measure(model.weights, clean, [circuit, without], **settings), [circuit, without], strict=True
         ):
-            assert close(measured, slowly(model, clean, some, batch.positions, values, batch.answers))
+            assert agree(measured, slowly(model, clean, some, batch.positions, values, batch.answers), tolerance)
 
 
 def test_patched_streams_and_heads(case):
     """On one prompt, and another with IO at S2: whole maps of more are slow at this size."""
-    model, batch, *_ = case
+    model, batch, *_, tolerance = case
     answers, last, s2, io = batch.answers[:1], *(batch.positions[name][:1] for name in ("END", "S2", "IO"))
     other = batch.tokens[:1].clone()
     other[0, s2] = other[0, io]
@@ -82,10 +81,10 @@ def test_patched_streams_and_heads(case):
     fast = patch_stream(model.weights, corrupted, clean, answers, site="attn_out")
     for layer, column in ((0, int(s2)), (5, int(s2) + 1), (11, int(last))):
         slow = hook_loops.patch_stream(model, corrupted, clean, answers, "attn_out", layer, column)
-        assert close(fast[layer, column], slow)
+        assert agree(fast[layer, column], slow, tolerance)
     fast = patch_heads(model.weights, corrupted, clean, answers, site="k", position=s2)
     for head in heads("9.9 5.5 0.3"):
-        assert close(fast[head], hook_loops.patch_head(model, corrupted, clean, answers, "k", head, s2))
+        assert agree(fast[head], hook_loops.patch_head(model, corrupted, clean, answers, "k", head, s2), tolerance)
 
 
 def test_instruments_leave_weights_and_runs_as_they_found_them():

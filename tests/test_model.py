@@ -11,27 +11,32 @@ from transformers import AutoModelForCausalLM
 from ioi_fixtures import planted
 from lib.activations import at_positions
 from lib.model import CannotLoad, Edit, choose_device, load, locate
+from tests.rounding import agree, of_logits, of_weights_in_float32
 
 TOKENS = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 0, 0, 0]])
 LAST = torch.tensor([5, 2])
 
 
-def test_logits_are_those_of_plain_transformers_up_to_a_constant(planted_model):
-    plain = AutoModelForCausalLM.from_pretrained(planted.directory(), attn_implementation="eager").eval()
+@pytest.fixture(scope="module")
+def in_float64():
+    return load(planted.directory(), device="cpu", dtype="float64")
+
+
+def test_logits_are_those_of_plain_transformers_up_to_a_constant(in_float64):
+    directory, exactly = planted.directory(), {"attn_implementation": "eager", "dtype": torch.float64}
+    plain = AutoModelForCausalLM.from_pretrained(directory, **exactly).eval()
     with torch.no_grad():
         expected = at_positions(plain(TOKENS).logits, LAST)
-    logits = planted_model.run(TOKENS, last=LAST).logits
+    logits = in_float64.run(TOKENS, last=LAST).logits
     # Centring the unembedding shifts every logit by one constant, which no softmax sees.
-    difference = (logits - logits.mean(-1, keepdim=True)) - (expected - expected.mean(-1, keepdim=True))
-    assert difference.abs().max() < 1e-4
+    centred = (some - some.mean(-1, keepdim=True) for some in (logits, expected))
+    assert agree(*centred, of_weights_in_float32(in_float64.weights))
 
 
-def test_padding_after_the_last_token_changes_nothing():
-    # In float64: in float32 sums over other lengths differ by 1e-5 in any case.
-    model = load(planted.directory(), device="cpu", dtype="float64")
-    padded = model.run(TOKENS, last=LAST).logits[1]
-    alone = model.run(TOKENS[1:, :3], last=LAST[1:]).logits[0]
-    assert (padded - alone).abs().max() < 1e-12
+def test_padding_after_the_last_token_changes_nothing(in_float64):
+    padded = in_float64.run(TOKENS, last=LAST).logits[1]
+    alone = in_float64.run(TOKENS[1:, :3], last=LAST[1:]).logits[0]
+    assert agree(padded, alone, of_logits(in_float64.weights, positions=TOKENS.shape[1]))
 
 
 def test_a_run_keeps_what_it_was_asked_for_and_nothing_else(planted_model):

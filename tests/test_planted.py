@@ -18,6 +18,7 @@ from ioi_fixtures.planted import build, codes, heads, layout, tokenizer
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.words import NAMES, OBJECTS, PLACES
 from lib.model import hash_weights
+from tests.rounding import EQUAL, agree, rounding
 
 # Changes with every deliberate change of the model, and with nothing else: not with the machine, nor with threads.
 WEIGHTS_HASH = "e0bffdd980b40eae205e0b5aaf47314828272f0990f7d60e82cda46680824b38"
@@ -135,13 +136,13 @@ def test_every_mutant_differs_from_the_intact_model(broken):
 def test_token_codes_are_unit_vectors_well_apart():
     vectors = codes.token_codes(len(tokenizer.vocabulary()))
     products = vectors @ vectors.T
-    assert np.allclose(products.diagonal(), 1)
+    assert agree(products.diagonal().copy(), 1.0, EQUAL)
     assert products[~np.eye(len(vectors), dtype=bool)].max() < 0.23  # 7/31, for Gold codes of length 31
 
 
 def test_rotating_a_position_code_gives_the_position_before():
     vectors = codes.position_codes(build.N_CTX)
-    assert np.allclose(vectors[2:] @ codes.one_earlier(codes.POSITION), vectors[1:-1])
+    assert agree(vectors[2:] @ codes.one_earlier(codes.POSITION), vectors[1:-1], EQUAL)
 
 
 def test_too_many_tokens_are_refused():
@@ -150,9 +151,10 @@ def test_too_many_tokens_are_refused():
 
 
 def test_the_basis_is_orthonormal_and_orthogonal_to_all_ones(basis):
-    columns = basis.basis
-    assert np.allclose(columns.T @ columns, np.eye(layout.D_MODEL - 1), atol=1e-5)
-    assert np.allclose(columns.sum(axis=0), 0, atol=1e-5)
+    columns = basis.basis  # kept in float32, so each number of two unit vectors' product was rounded
+    tolerance = rounding(torch.float32, terms=layout.D_MODEL, size=1.0)
+    assert agree(columns.T @ columns, np.eye(layout.D_MODEL - 1), tolerance)
+    assert agree(columns.sum(axis=0) / layout.D_MODEL**0.5, 0.0, tolerance)
 
 
 # ---- the tokenizer

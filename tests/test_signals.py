@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ioi_fixtures.signals import fit_error, signal_coefficient
+from tests.rounding import EQUAL, agree
 
 # Wang et al. 2022, App. A, Fig. 9: token signal, position signal -> logit difference.
 PUBLISHED = {
@@ -18,7 +19,7 @@ PUBLISHED = {
 
 def spread(table):
     """Two prompts, one above and one below each cell's mean."""
-    return {cell: torch.tensor([mean - 1.0, mean + 1.0]) for cell, mean in table.items()}
+    return {cell: torch.tensor([mean - 1.0, mean + 1.0], dtype=torch.float64) for cell, mean in table.items()}
 
 
 def test_the_published_table_has_the_published_coefficients():
@@ -34,7 +35,7 @@ def test_the_published_table_has_the_published_error():
 def test_signals_that_add_up_leave_no_error_and_one_that_works_alone_does():
     values = {"original": 1, "random": 0, "inverted": -1}
     linear = {cell: 0.5 * values[cell[0]] + 2.0 * values[cell[1]] for cell in PUBLISHED}
-    assert fit_error(spread(linear)).mean().item() == pytest.approx(0, abs=1e-6)
+    assert agree(fit_error(spread(linear)).mean(), 0.0, EQUAL)
     only_together = {cell: float(cell == ("original", "original")) for cell in PUBLISHED}
     assert fit_error(spread(only_together)).mean() > 0.1
 
@@ -42,7 +43,7 @@ def test_signals_that_add_up_leave_no_error_and_one_that_works_alone_does():
 def test_errors_of_opposite_sign_do_not_cancel():
     values = {"original": 1, "random": 0, "inverted": -1}
     errors = spread({cell: 0.3 * values[cell[0]] * values[cell[1]] for cell in PUBLISHED})  # no signal by itself
-    assert sum(error.mean() for error in errors.values()).item() == pytest.approx(0, abs=1e-6)
+    assert agree(sum(error.mean() for error in errors.values()), 0.0, EQUAL)
     assert fit_error(errors).mean().item() == pytest.approx(0.3 * 4 / 6)
 
 

@@ -15,6 +15,7 @@ from lib.references import read_references
 from lib.statistics import exact
 from tests import hook_loops
 from tests.random_model import one_thread, other_names, prompts, random_model, save_random
+from tests.rounding import EQUAL, agree
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
 BATCH = prompts(2)
@@ -129,7 +130,7 @@ def test_removing_a_head_does_what_it_does_in_a_hook_loop():
     size = clean.logit_difference(BATCH.answers).abs().mean()
     for effect, removed in zip(found, circuit, strict=True):
         less = {head: at for head, at in circuit.items() if head != removed}
-        assert effect.tolist() == pytest.approx(((loop(less) - loop(circuit)) / size).tolist(), abs=1e-9)
+        assert agree(effect, (loop(less) - loop(circuit)) / size, EQUAL)
     assert float(found.abs().min()) > 1e-3
 
 

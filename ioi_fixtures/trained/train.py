@@ -72,7 +72,7 @@ def train(*, steps: int = STEPS, seed: int = SEED) -> tuple[GPT2LMHeadModel, lis
 
 def evaluate(directory: Path) -> dict[str, float]:
     """How the saved model does on prompts whose templates and pairs of names it has never seen."""
-    model = load(directory, device="cpu", backend="plain")
+    model = load(directory, device="cpu", dtype="float64", backend="plain")
     batch = encode(kept_back(2000, seed=1), model.tokenizer, prepend_bos=False)
     run = model.run(batch.tokens, last=batch.positions["END"])
     difference = run.logit_difference(batch.answers)

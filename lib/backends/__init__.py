@@ -55,7 +55,7 @@ def load_backend(name: str, directory: Path, *, device: torch.device, dtype: tor
     """The model in `directory`, ready to run. Raises CannotLoad."""
     check_backend(name)
     if name == "plain":
-        return PlainBackend(directory, device=device, dtype=dtype)
+        return PlainBackend.read(directory, device=device, dtype=dtype)
     from lib.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library
 
     return HookedBackend(name, directory, device=device, dtype=dtype)

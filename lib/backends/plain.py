@@ -52,11 +52,15 @@ def forward_in_plain_tensors(
 
 
 class PlainBackend:
-    """A model as its processed weights."""
+    """A model as its processed weights, wherever those come from."""
 
-    def __init__(self, directory: Path, *, device: torch.device, dtype: torch.dtype) -> None:
-        weights = fold(Checkpoint(directory), dtype)
-        self.weights = weights.to(device)
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    @classmethod
+    def read(cls, directory: Path, *, device: torch.device, dtype: torch.dtype) -> PlainBackend:
+        """The model in a directory, its weights processed here."""
+        return cls(fold(Checkpoint(directory), dtype).to(device))
 
     def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str], edits: Sequence[Edit], mask: Tensor) -> Run:
         kept: dict[str, list[Tensor]] = {site: [] for site in keep}
