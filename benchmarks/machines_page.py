@@ -105,18 +105,25 @@ def by_family(outcome: Outcome, kept: Session) -> dict[tuple[str, str], Deviatio
     return {(kind, family): found for kind, families in kinds.items() for family, found in families.items()}
 
 
-def problems(outcomes: Outcomes, kept: Session) -> list[str]:
-    """What must not be, a line each."""
-    return [problem for name, found in outcomes.items() for problem in _problems(name, found, kept)]
+def problems(outcomes: Outcomes, kept: Session, *, least: float = LEAST) -> list[str]:
+    """What must not be, a line each. least: times of room."""
+    return [problem for name, found in outcomes.items() for problem in _problems(name, found, kept, least)]
 
 
-def _problems(name: str, found: Outcome, kept: Session) -> Iterator[str]:
+def least_room(outcomes: Outcomes, kept: Session) -> str:
+    """Where under any setting the least room is left, in words."""
+    rooms = ((one, key) for found in outcomes.values() for key, one in by_family(found, kept).items())
+    one, (kind, family) = min(rooms, key=lambda pair: pair[0].room)
+    return f"the least room is {one.room:.3g} times ({kind}, {family})"
+
+
+def _problems(name: str, found: Outcome, kept: Session, least: float) -> Iterator[str]:
     yield from (f"{name}: {test} failed" for test in found.failed)
     comparison = compare(kept, found.planted, name="kept")
     yield from (f"{name}: {flip.sentence} {flip.old} -> {flip.new}" for flip in comparison.flips)
     yield from (f"{name}: {one.label} drifted by {one.difference:.3g}" for one in comparison.changes if one.drifted)
     for (kind, family), one in by_family(found, kept).items():
-        if one.room < LEAST:
+        if one.room < least:
             yield f"{name}: {kind}, {family}: {one.found:.3g} of {one.allowed:.3g}, {one.room:.2g} times room"
 
 
