@@ -6,7 +6,7 @@ another locale. Under each such setting the tests of routes and instruments, the
 on the trained one are run. Told are the largest deviation of each family, what is allowed, and the room left, which has
 to be LEAST times everywhere; the exit status says whether all of that held. A setting that changes no bit of a probe is
 one that this processor ignores, or does anyway: it is named, not counted as tried. --quick runs a part of it under two
-settings, asks that nothing fails, and writes no page. What has run is kept in reports/machines until the sources change.
+settings, asks that nothing fails, and writes no page. What has run is kept in reports/machines until sources change.
 Out of scope: GPUs, other operating systems.
 """
 
