@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import scaling
 from benchmarks.device import COSTS, costs, timed
 from benchmarks.work import PARTS, Case, Work, make_case
-from lib.model import CannotLoad, choose_device
+from lib.models.model import CannotLoad, choose_device
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from benchmarks.machines_page import Outcome
 from benchmarks.runs import ROOT, sources
 from ioi_fixtures import planted
 from lib.baselines import read_session
-from lib.model import hash_weights
+from lib.models.model import hash_weights
 
 FOLDER = ROOT / "reports" / "machines"
 BASELINE = ROOT / "reports" / "baselines" / "planted.json"

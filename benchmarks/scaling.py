@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.device import peak_bytes, timed
 from benchmarks.work import Case, make_case
-from lib.instruments.forward import blocks
 from lib.instruments.path_patching import path_patch_to_logits
+from lib.models.forward import blocks
 
 MIB = 2**20
 

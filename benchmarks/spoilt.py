@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ioi_fixtures import variants
-from lib.model import DTYPES
+from lib.models.model import DTYPES
 from tests import faults
 
 Patch = pytest.MonkeyPatch

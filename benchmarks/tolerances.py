@@ -29,13 +29,13 @@ from ioi_fixtures import planted
 from ioi_fixtures.circuit import CIRCUIT_HEADS
 from ioi_fixtures.prompts import Batch, encode, make_prompts
 from ioi_fixtures.variants import abc
-from lib.backends import default_backend
-from lib.heads import Head
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_logits
 from lib.instruments.witness import figure_gap, removal_effects
-from lib.model import Model, load
+from lib.models.backends import default_backend
+from lib.models.heads import Head
+from lib.models.model import Model, load
 from lib.references import read_references
 from tests.random_model import Prompts, other_names, prompts, save_random
 

@@ -12,12 +12,12 @@ from functools import partial
 from torch import Tensor
 
 from ioi_fixtures.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
-from lib.activations import Run
-from lib.heads import Head, heads
 from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
-from lib.model import Model
+from lib.models.activations import Run
+from lib.models.heads import Head, heads
+from lib.models.model import Model
 from tests import hook_loops
 from tests.random_model import Prompts, other_names, other_subject, prompts, random_model
 

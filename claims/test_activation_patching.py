@@ -9,7 +9,7 @@ import pytest
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS, NEGATIVE_NAME_MOVERS, S_INHIBITION
 from ioi_fixtures.drawings import recovery_by_layer
-from lib.heads import heads, without
+from lib.models.heads import heads, without
 
 BY_OUTPUT = heads("5.5 6.9 3.0")
 

@@ -9,7 +9,7 @@ import pytest
 from ioi_fixtures.circuit import CIRCUIT_HEADS
 from ioi_fixtures.drawings import completeness
 from ioi_fixtures.knockouts import COMPLETENESS_K, GREEDIEST_K, GREEDY_K, K_SETS
-from lib.heads import Head, heads
+from lib.models.heads import Head, heads
 from lib.statistics import mean_over_prompts, ratio_of_means
 
 # Removing a negative head raises F. Removing 9.6 does too in the paper (Fig. 20), against what it writes.

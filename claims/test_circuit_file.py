@@ -7,9 +7,9 @@ Other heads are, throughout, those that are in no class of the file at the same 
 import pytest
 
 from ioi_fixtures.circuit_fixtures import RANDOM_CIRCUITS
-from lib.heads import select, without
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
+from lib.models.heads import select, without
 from lib.statistics import mean_over_prompts, ratio_of_means
 
 pytestmark = pytest.mark.any_model

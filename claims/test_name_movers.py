@@ -4,10 +4,10 @@ import pytest
 
 from ioi_fixtures.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, NAME_MOVERS
 from ioi_fixtures.drawings import attention_against_projection, attention_by_position, pattern_of
-from lib.heads import select, without
 from lib.instruments.attention import attention, value_weighted_attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.models.heads import select, without
 from lib.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
 
 every_name_mover = pytest.mark.parametrize("head", NAME_MOVERS, ids=str)

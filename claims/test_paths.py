@@ -10,7 +10,7 @@ from ioi_fixtures.circuit import (
     PREVIOUS_TOKEN,
     neighbours_of,
 )
-from lib.heads import without
+from lib.models.heads import without
 from lib.statistics import ratio_of_means
 
 

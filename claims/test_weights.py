@@ -15,8 +15,8 @@ from ioi_fixtures.circuit import (
     PREVIOUS_TOKEN,
     S_INHIBITION,
 )
-from lib.heads import Head, heads, select
 from lib.instruments.composition import lead, mean_of_others, share_led, unrelated
+from lib.models.heads import Head, heads, select
 from lib.statistics import exact
 
 STRONG_INDUCTION = heads("5.5 6.9")  # 5.8 and 5.9 attend weakly (Wang et al. 2022, App. C)

@@ -67,7 +67,7 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    at: str  # lib/instruments/forward.py::add_mlp_
+    at: str  # lib/models/forward.py::add_mlp_
     kind: Kind
     why: str
     changes: tuple[tuple[str, str], ...]

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.prompts import Batch, Prompt, check_words, encode
-from lib.heads import Head
-from lib.model import Edit, Model
+from lib.models.heads import Head
+from lib.models.model import Edit, Model
 from lib.references import Band, Reference
 
 if TYPE_CHECKING:

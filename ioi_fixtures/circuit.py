@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ioi_fixtures.prompts import stream
-from lib.heads import Head, heads
+from lib.models.heads import Head, heads
 
 NAME_MOVERS = heads("9.9 9.6 10.0")  # §3.1
 NEGATIVE_NAME_MOVERS = heads("10.7 11.10")  # §3.1

@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ioi_fixtures.prompts import stream
-from lib.heads import Head, heads
 from lib.instruments.addresses import Place
+from lib.models.heads import Head, heads
 from lib.suggestions import suggestion
 
 if sys.version_info >= (3, 11):

@@ -15,10 +15,10 @@ from ioi_fixtures.circuit import CIRCUIT_HEADS
 from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, other_senders, random_places, read_circuit
 from ioi_fixtures.prompts import Batch
 from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
-from lib.activations import Run
 from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.path_patching import path_patch_to_heads
-from lib.model import Model
+from lib.models.activations import Run
+from lib.models.model import Model
 
 RANDOM_CIRCUITS = 3
 # What a claim may ask for, and the things a file states for each of which it is asked.

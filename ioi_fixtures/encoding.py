@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pytest
 
 from ioi_fixtures.prompts import Batch, Prompt, check_words, encode
-from lib.activations import Run
-from lib.model import Model
+from lib.models.activations import Run
+from lib.models.model import Model
 
 PREPEND_BOS = False
 

@@ -30,14 +30,14 @@ from ioi_fixtures.knockouts import (
 )
 from ioi_fixtures.prompts import Batch, Prompt
 from ioi_fixtures.signals import CELL_VARIANTS, Cell
-from lib.activations import Run
-from lib.heads import Head
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
-from lib.model import Edit, Model
+from lib.models.activations import Run
+from lib.models.heads import Head
+from lib.models.model import Edit, Model
 from lib.statistics import Estimate, ratio_of_means
 
 RANDOM_SETS = 20  # random K; the paper draws 100

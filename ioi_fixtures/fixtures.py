@@ -17,17 +17,17 @@ from ioi_fixtures.prompts import Batch, Prompt, check_words, make_prompts
 from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests, pytest_ignore_collect
 from ioi_fixtures.subjects import Subject
 from ioi_fixtures.words import NAMES
-from lib.activations import Run, at_positions
-from lib.attention_weights import AttentionWeights, read_attention_weights
-from lib.checkpoint import missing_tensors
-from lib.folding import PROCESSING
 from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
 from lib.looks import LOOK
 from lib.measurements import Subject as SubjectRecord
-from lib.model import DTYPES, Model, choose_device, hash_weights, load
+from lib.models.activations import Run, at_positions
+from lib.models.attention_weights import AttentionWeights, read_attention_weights
+from lib.models.checkpoint import missing_tensors
+from lib.models.folding import PROCESSING
+from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.recorder import Recorder, subject_name
 from lib.references import References, read_references
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, NAME_MOVERS
 from ioi_fixtures.prompts import stream
-from lib.heads import Head, heads
+from lib.models.heads import Head, heads
 
 
 def _in_order(first: tuple[Head, ...], order: str) -> dict[Head, frozenset[Head]]:

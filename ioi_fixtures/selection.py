@@ -13,9 +13,9 @@ import pytest
 
 from ioi_fixtures.circuit_file import CircuitFile
 from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
-from lib.backends import check_backend
-from lib.checkpoint import CannotLoad, Checkpoint
-from lib.model import choose_device, read_tokenizer
+from lib.models.backends import check_backend
+from lib.models.checkpoint import CannotLoad, Checkpoint
+from lib.models.model import choose_device, read_tokenizer
 from lib.recorder import subject_name
 from lib.reporting import NOT_MEASURED
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ioi_fixtures import planted
 from ioi_fixtures.circuit import CIRCUIT_HEADS
-from lib.checkpoint import CannotLoad, locate, read_config
-from lib.heads import Head
+from lib.models.checkpoint import CannotLoad, locate, read_config
+from lib.models.heads import Head
 
 
 @dataclass(frozen=True)

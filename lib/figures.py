@@ -12,7 +12,6 @@ import math
 from html import escape
 
 from lib.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
-from lib.heads import Head
 
 PRINTED_SHARE = 0.05  # of the largest value: smaller cells are pale, and their numbers would bury the others
 NAMED = 12  # values told in a text alternative, at most: what one sentence can carry
@@ -47,7 +46,7 @@ def describe(drawing: Drawing) -> str:
     """The drawing in words, for those who cannot see it: what it shows and its largest values."""
     match drawing:
         case HeadMap(values=values, unit=unit):
-            pairs = [(str(Head(i, j)), value) for i, row in enumerate(values) for j, value in enumerate(row)]
+            pairs = [(f"{i}.{j}", value) for i, row in enumerate(values) for j, value in enumerate(row)]
             what = f"{len(values)} layers by {len(values[0])} heads, in {unit}"
         case Pattern(words=words, weights=weights):
             pairs = [(f"{words[i]} to {words[j]}", w) for i, row in enumerate(weights) for j, w in enumerate(row)]

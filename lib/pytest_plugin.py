@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
-from lib.backends import BACKENDS, default_backend
 from lib.budget import memory_size, within
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
-from lib.model import DTYPES
+from lib.models.backends import BACKENDS, default_backend
+from lib.models.model import DTYPES
 from lib.recorder import Recorder
 from lib.references import Reference
 from lib.reporting import Reporting

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures import planted
-from lib.model import Model, load
+from lib.models.model import Model, load
 from tests.rounding import reported_in
 
 PARTIAL = Path(__file__).parents[2] / "shared" / "gpt2-small-partial"

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import NewGELUActivation
 
-from lib.checkpoint import Checkpoint
-from lib.model import Model
+from lib.models.checkpoint import Checkpoint
+from lib.models.model import Model
 from tests.lifecycle_faults import (
     backward_hook_leaks,
     helper_removes_every_hook,

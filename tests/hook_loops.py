@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor
 
-from lib.activations import Run
-from lib.heads import Head
-from lib.model import Edit, Model
+from lib.models.activations import Run
+from lib.models.heads import Head
+from lib.models.model import Edit, Model
 
 
 def put(value: Tensor, index: tuple) -> Callable[[Tensor], Tensor]:

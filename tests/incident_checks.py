@@ -11,11 +11,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lib.heads import heads
 from lib.instruments import identities
 from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
-from lib.model import SITES, Model, load
+from lib.models.heads import heads
+from lib.models.model import SITES, Model, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests.random_model import other_names, prompts

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from lib.model import Edit, Model
+from lib.models.model import Edit, Model
 
 Load = Callable[[], Model]
 Patch = pytest.MonkeyPatch

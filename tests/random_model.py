@@ -20,8 +20,8 @@ from tokenizers.models import WordLevel
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from lib.activations import Run
-from lib.model import Model, load
+from lib.models.activations import Run
+from lib.models.model import Model, load
 
 KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern")
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lib.heads import Head, heads
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
+from lib.models.heads import Head, heads
 from tests import hook_loops
 from tests.random_model import one_thread, other_names, prompts, random_model
 from tests.rounding import agree, of_logits

@@ -32,7 +32,7 @@ def test_imports_point_from_claims_to_fixtures_to_lib(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_one_backend_knows_the_hooking_library(path):
-    if path != ROOT / "lib" / "backends" / "hooks.py":
+    if path != ROOT / "lib" / "models" / "backends" / "hooks.py":
         assert not any(name.split(".")[0] == "transformer_lens" for name in modules(path))
 
 

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from lib.activations import Run
-from lib.heads import Head
 from lib.instruments.attention import (
     attended_and_written,
     attends_most_to_first,
@@ -13,6 +11,8 @@ from lib.instruments.attention import (
     repeated_token_scores,
     value_weighted_attention,
 )
+from lib.models.activations import Run
+from lib.models.heads import Head
 from tests.random_model import prompts, random_model
 from tests.rounding import EQUAL, agree, of_logits
 

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lib.attention_weights import AttentionWeights, read_attention_weights
-from lib.checkpoint import missing_tensors
-from lib.model import CannotLoad, load
+from lib.models.attention_weights import AttentionWeights, read_attention_weights
+from lib.models.checkpoint import missing_tensors
+from lib.models.model import CannotLoad, load
 from tests.rounding import agree, of_folding
 from tests.word_tokenizer import word_level
 

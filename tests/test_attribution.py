@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from lib.activations import at_positions
-from lib.instruments.attribution import answer_direction, attribution_by_head, attribution_by_layer, logit_lens
+from lib.instruments.attribution import attribution_by_head, attribution_by_layer, logit_lens
+from lib.models.activations import at_positions
+from lib.models.forward import answer_direction
 from tests.random_model import prompts, random_model
 from tests.rounding import agree, of_logits
 

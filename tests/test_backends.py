@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ioi_fixtures import planted
-from lib import backends
-from lib.backends import check_backend, default_backend
-from lib.backends.plain import PlainBackend
 from lib.instruments.identities import EDITABLE, flipped_by_hooks, largest_gap
-from lib.model import SITES, CannotLoad, Edit, load
+from lib.models import backends
+from lib.models.backends import check_backend, default_backend
+from lib.models.backends.plain import PlainBackend
+from lib.models.model import SITES, CannotLoad, Edit, load
 from tests.rounding import agree, of_folding, of_logits, of_weights_in_float32
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_edits_without_the_library_leave_nothing_behind(plain):
 def test_the_plain_backend_runs_where_the_library_cannot_be_imported():
     script = (
         "import sys; sys.modules['transformer_lens'] = None\n"
-        "import torch; from lib.model import load; from ioi_fixtures import planted\n"
+        "import torch; from lib.models.model import load; from ioi_fixtures import planted\n"
         "model = load(planted.directory(), device='cpu', backend='plain')\n"
         "print(tuple(model.run(torch.tensor([[1, 2]]), last=torch.tensor([1])).logits.shape))\n"
     )

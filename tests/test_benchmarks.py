@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from benchmarks.device import count_costs, peak_bytes
-from lib.heads import heads
 from lib.instruments.ablation import run_circuits
-from lib.instruments.forward import blocks
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.models.forward import blocks
+from lib.models.heads import heads
 from tests.random_model import other_names, prompts, random_model
 
 CPU = torch.device("cpu")

@@ -19,10 +19,10 @@ from ioi_fixtures import canaries as data
 from ioi_fixtures.canaries import CANARIES, as_printed, wrong_tokens
 from ioi_fixtures.prompts import encode
 from ioi_fixtures.variants import swap_s2
-from lib.activations import Run
-from lib.heads import Head
 from lib.instruments.readout import probability_of, recovered
-from lib.model import Edit, load
+from lib.models.activations import Run
+from lib.models.heads import Head
+from lib.models.model import Edit, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests import hook_loops

@@ -7,8 +7,8 @@ import pytest
 from ioi_fixtures.circuit_file import BEFORE, DRAWS, by_head, other_senders, random_places, read_circuit
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
-from lib.checkpoint import read_config
-from lib.heads import Head, heads
+from lib.models.checkpoint import read_config
+from lib.models.heads import Head, heads
 from tests.test_bad_input import assert_refused
 from tests.test_command_line import claims
 from tests.word_tokenizer import word_level

@@ -6,7 +6,7 @@ import pytest
 
 from docs.claims_table import TABLE, read_baseline, table
 from ioi_fixtures import planted
-from lib.model import hash_weights
+from lib.models.model import hash_weights
 from lib.references import read_references
 from lib.reporting import sentence
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.attention_weights import AttentionWeights, read_attention_weights
-from lib.heads import Head, heads
 from lib.instruments.composition import (
     composition,
     eigenvalue_scores,
@@ -20,6 +18,8 @@ from lib.instruments.composition import (
     unrelated,
 )
 from lib.instruments.copying import embedding_after_first_mlp
+from lib.models.attention_weights import AttentionWeights, read_attention_weights
+from lib.models.heads import Head, heads
 from tests.random_model import one_thread, random_model
 from tests.rounding import EQUAL, agree, of_eigenvalues
 

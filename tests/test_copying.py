@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lib.activations import Weights
-from lib.heads import Head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.models.activations import Weights
+from lib.models.heads import Head
 from tests.random_model import random_model
 from tests.rounding import EQUAL, agree
 

@@ -16,9 +16,9 @@ from ioi_fixtures.drawings import (
     words_of,
 )
 from ioi_fixtures.prompts import encode, make_prompts
-from lib.heads import Head
 from lib.instruments.attribution import attribution_by_layer, logit_lens
 from lib.instruments.readout import top_tokens
+from lib.models.heads import Head
 
 KEEP = ("resid_pre", "attn_out", "mlp_out", "resid_final", "z", "pattern", "final_scale")
 

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lib.activations import SITES
-from lib.backends.plain import PlainBackend
-from lib.heads import heads
 from lib.instruments import attention, attribution, composition, copying, identities, readout
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import INPUTS, path_patch_to_heads, path_patch_to_logits
+from lib.models.activations import SITES
+from lib.models.backends.plain import PlainBackend
+from lib.models.heads import heads
 from tests.random_model import one_thread, other_names, prompts, random_model
 from tests.rounding import agree, of_logits
 

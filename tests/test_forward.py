@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib.instruments import forward
+from lib.models import forward
 from tests.random_model import one_thread, prompts, random_model
 from tests.rounding import EQUAL, agree, of_logits
 

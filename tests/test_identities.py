@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lib.instruments.forward import normalize
 from lib.instruments.identities import (
     EDITABLE,
     NOT_EDITABLE,
@@ -26,7 +25,8 @@ from lib.instruments.identities import (
     run_padded_on_the_left,
     run_with_other_padding,
 )
-from lib.model import SITES, Edit, load
+from lib.models.forward import normalize
+from lib.models.model import SITES, Edit, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests.random_model import one_thread, prompts, random_model, save_random

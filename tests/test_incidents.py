@@ -10,8 +10,8 @@ import pytest
 
 from docs.incidents_table import TABLE, read_incidents, table
 from ioi_fixtures.prompts import encode, make_prompts
-from lib import backends
-from lib.model import CannotLoad, Model, load
+from lib.models import backends
+from lib.models.model import CannotLoad, Model, load
 from tests.faults import FAULTS
 from tests.incident_checks import BATCH, CHECKS, KEPT, failing
 from tests.random_model import one_thread, save_random

@@ -6,11 +6,11 @@ import torch
 from ioi_fixtures import planted
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.variants import abc
-from lib.heads import Head, heads
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
-from lib.model import load
+from lib.models.heads import Head, heads
+from lib.models.model import load
 from tests import hook_loops
 from tests.random_model import KEEP, one_thread, other_names, prompts, random_model
 from tests.rounding import agree, of_logits

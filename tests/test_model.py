@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from ioi_fixtures import planted
-from lib.activations import at_positions
-from lib.model import CannotLoad, Edit, choose_device, load, locate
+from lib.models.activations import at_positions
+from lib.models.model import CannotLoad, Edit, choose_device, load, locate
 from tests.rounding import agree, of_logits, of_weights_in_float32
 
 TOKENS = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 0, 0, 0]])

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lib.heads import Head
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
+from lib.models.heads import Head
 from tests import hook_loops
 from tests.random_model import one_thread, other_names, other_subject, prompts, random_model
 from tests.rounding import agree, of_logits

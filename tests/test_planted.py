@@ -17,7 +17,7 @@ from ioi_fixtures import planted
 from ioi_fixtures.planted import build, codes, heads, layout, tokenizer
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.words import NAMES, OBJECTS, PLACES
-from lib.model import hash_weights
+from lib.models.model import hash_weights
 from tests.rounding import EQUAL, agree, rounding
 
 # Changes with every deliberate change of the model, and with nothing else: not with the machine, nor with threads.

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lib.activations import Run
 from lib.instruments.readout import logit_of, probability_of, recovered, scale_ratio, top_tokens
+from lib.models.activations import Run
 from tests.random_model import prompts, random_model
 
 LOGITS = torch.tensor([[0.0, 1.0, 3.0], [2.0, -1.0, 0.0]])

@@ -13,7 +13,7 @@ from ioi_fixtures.trained.find import find
 from ioi_fixtures.trained.sentences import Sentences, is_kept_back, kept_back, patterns
 from ioi_fixtures.trained.train import evaluate, losses, train
 from ioi_fixtures.words import NAMES, TEMPLATES
-from lib.model import hash_weights
+from lib.models.model import hash_weights
 from tests.random_model import one_thread
 from tests.rounding import EQUAL, agree
 

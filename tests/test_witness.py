@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS
-from lib.activations import Run
-from lib.heads import heads
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
-from lib.model import SITES, Edit, load
+from lib.models.activations import Run
+from lib.models.heads import heads
+from lib.models.model import SITES, Edit, load
 from lib.references import read_references
 from lib.statistics import exact
 from tests import hook_loops

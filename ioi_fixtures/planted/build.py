@@ -14,7 +14,7 @@ import numpy as np
 from ioi_fixtures.planted import codes, tokenizer
 from ioi_fixtures.planted.heads import ALWAYS, Design, Gains, Move, Saturate
 from ioi_fixtures.planted.layout import D_MODEL, Layout
-from lib.heads import Head
+from lib.models.heads import Head
 
 N_LAYERS, N_HEADS, D_HEAD, N_CTX, N_INNER = 12, 12, 64, 160, 144
 GRID = 2.0**-16

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lib.heads import Head
+from lib.models.heads import Head
 
 Gains = Mapping[str, float]
 

@@ -28,13 +28,13 @@ from ioi_fixtures.circuit_file import BEFORE, by_head, other_senders
 from ioi_fixtures.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.files import write_whole
-from lib.heads import Head
 from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.addresses import Place
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
-from lib.model import Model, load
+from lib.models.heads import Head
+from lib.models.model import Model, load
 
 # Shares of the model's logit difference. What is stated in the file is asked for more than its claim accepts, since
 # claims are asked on other prompts.

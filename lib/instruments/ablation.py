@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
 from lib.budget import in_batches
-from lib.instruments import forward
 from lib.instruments.addresses import HeadsAt, check_places, places
 from lib.instruments.circuit_streams import Plan, circuit_values
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
+from lib.models import forward
+from lib.models.activations import Run, Weights
 
 
 def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.heads import Head
+from lib.models.activations import Weights
+from lib.models.heads import Head
 
 HeadsAt = Mapping[Head, str | tuple[str, ...]]  # a head, and the name or names of the positions where it is meant
 Place = tuple[Head, str]

@@ -9,7 +9,7 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from lib.activations import Run, Weights, at_positions
+from lib.models.activations import Run, Weights, at_positions
 
 
 def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:

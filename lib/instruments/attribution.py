@@ -10,12 +10,8 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from lib.activations import Run, Weights, at_positions
-
-
-def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
-    """W_U[:, right] - W_U[:, wrong] for `answers` [batch 2]. Returns [batch d_model]."""
-    return (weights.W_U[:, answers[:, 0]] - weights.W_U[:, answers[:, 1]]).T
+from lib.models.activations import Run, Weights, at_positions
+from lib.models.forward import answer_direction
 
 
 def attribution_by_head(run: Run, weights: Weights, answers: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
-from lib.instruments import forward
 from lib.instruments.addresses import HeadsAt, check_places, places
-from lib.instruments.forward import Block
+from lib.models import forward
+from lib.models.activations import Run, Weights
+from lib.models.forward import Block
 
 _END = "the last position"  # a slot's name where no circuit names the last position itself
 

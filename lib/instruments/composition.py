@@ -15,9 +15,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.attention_weights import AttentionWeights
-from lib.heads import Head
+from lib.models.activations import Weights
+from lib.models.attention_weights import AttentionWeights
+from lib.models.heads import Head
 
 Input = Literal["Q", "K", "V"]  # what of the receiving head the sender's output goes into
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.heads import Head
-from lib.instruments.forward import Block, add_mlp_, normalize
+from lib.models.activations import Weights
+from lib.models.forward import Block, add_mlp_, normalize
+from lib.models.heads import Head
 
 
 def embedding_after_first_mlp(weights: Weights, tokens: Tensor) -> Tensor:

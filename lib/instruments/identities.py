@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lib.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
-from lib.backends.plain import forward_in_plain_tensors
-from lib.instruments import forward
-from lib.instruments.attribution import answer_direction, attribution_by_head
-from lib.model import Model
+from lib.instruments.attribution import attribution_by_head
+from lib.models import forward
+from lib.models.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.models.backends.plain import forward_in_plain_tensors
+from lib.models.forward import answer_direction
+from lib.models.model import Model
 
 # TransformerLens 4.3 reads resid_mid where the second LayerNorm takes its input, after the residual connection has
 # branched off: what is kept there is right, but an edit reaches the MLP alone. Nothing here edits it.

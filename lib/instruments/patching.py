@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
 from lib.budget import in_batches
-from lib.instruments import forward
 from lib.instruments.addresses import check_position
-from lib.instruments.forward import Block
 from lib.instruments.rerun import Intervention, Window, rerun, resid_mid, row_bytes
+from lib.models import forward
+from lib.models.activations import Run, Weights
+from lib.models.forward import Block
 
 STREAM_SITES = ("resid_pre", "attn_out", "mlp_out")
 HEAD_SITES = ("z", "q", "k", "v", "pattern")

@@ -14,13 +14,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
 from lib.budget import in_batches
-from lib.heads import Head
-from lib.instruments import forward
 from lib.instruments.addresses import check_head, check_position
-from lib.instruments.forward import Block
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
+from lib.models import forward
+from lib.models.activations import Run, Weights
+from lib.models.forward import Block
+from lib.models.heads import Head
 
 INPUTS = ("q", "k", "v")
 MLPS = ("recomputed", "frozen")

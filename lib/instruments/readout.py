@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
 from lib.instruments.attribution import final_scale
-from lib.instruments.forward import normalize
+from lib.models.activations import Run, Weights
+from lib.models.forward import normalize
 
 
 def logit_of(run: Run, tokens: Tensor) -> Tensor:

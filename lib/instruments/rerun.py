@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lib.activations import Run, Weights
-from lib.instruments import forward
-from lib.instruments.forward import Block
+from lib.models import forward
+from lib.models.activations import Run, Weights
+from lib.models.forward import Block
 
 # What a run must have kept to be rerun from any point.
 BASE_SITES = ("resid_pre", "q", "k", "v", "z")

@@ -12,12 +12,12 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from lib.activations import Run, Weights, is_layered
 from lib.instruments.ablation import run_circuits
 from lib.instruments.addresses import HeadsAt
 from lib.instruments.attribution import attribution_by_head, logit_lens
 from lib.instruments.patching import patch_heads
 from lib.instruments.path_patching import path_patch_to_logits
+from lib.models.activations import Run, Weights, is_layered
 
 Figure = Callable[[Weights, Run, Run, Tensor], Tensor]  # weights, clean run, other run, answers -> [... batch]
 

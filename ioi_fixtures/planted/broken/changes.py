@@ -28,7 +28,7 @@ from ioi_fixtures.planted.heads import (
     previous_token,
     s_inhibition,
 )
-from lib.heads import Head, heads
+from lib.models.heads import Head, heads
 
 Table = dict[Head, Wiring]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib.activations import Edit, Run, Weights, at_positions, is_layered
-from lib.checkpoint import Checkpoint
-from lib.folding import fold
-from lib.instruments import forward
+from lib.models import forward
+from lib.models.activations import Edit, Run, Weights, at_positions, is_layered
+from lib.models.checkpoint import Checkpoint
+from lib.models.folding import fold
 
 SiteEdit = Callable[[str, int, Tensor], Tensor]
 

@@ -12,8 +12,8 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.checkpoint import CannotLoad, Checkpoint
+from lib.models.activations import Weights
+from lib.models.checkpoint import CannotLoad, Checkpoint
 
 # What is asked of the hooking library, by the names of its own switches, since its defaults might change.
 PROCESSING = {

@@ -14,9 +14,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lib.activations import Edit, Run, Weights
-from lib.backends.plain import PlainBackend
-from lib.checkpoint import CannotLoad
+from lib.models.activations import Edit, Run, Weights
+from lib.models.backends.plain import PlainBackend
+from lib.models.checkpoint import CannotLoad
 
 BACKENDS = ("bridge", "hooked", "plain")
 
@@ -56,7 +56,7 @@ def load_backend(name: str, directory: Path, *, device: torch.device, dtype: tor
     check_backend(name)
     if name == "plain":
         return PlainBackend.read(directory, device=device, dtype=dtype)
-    from lib.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library
+    from lib.models.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library
 
     return HookedBackend(name, directory, device=device, dtype=dtype)
 

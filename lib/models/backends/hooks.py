@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lib.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
-from lib.folding import PROCESSING
+from lib.models.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.models.folding import PROCESSING
 
 # Where the library keeps each of SITES. "{}" is the layer.
 HOOK_NAMES = {

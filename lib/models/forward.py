@@ -1,6 +1,6 @@
 """The maths of a GPT-2 block on plain tensors: layer norm, attention, MLP, and the logit difference of two answers.
 
-Follows the processed model (`lib.activations.Weights`): layer norms have no gain or bias left, q.k is divided by
+Follows the processed model (`lib.models.activations.Weights`): layer norms have no gain or bias left, q.k is divided by
 sqrt(d_head). A plain forward pass made of these functions is what the model itself computes, up to rounding. The
 instruments use them to compute again only what an intervention can change.
 Out of scope: embedding tokens (every instrument starts from a cached run), the full vocabulary, gradients.
@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.instruments.attribution import answer_direction
+from lib.models.activations import Weights
 
 ACTIVATIONS = {
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -65,7 +64,7 @@ def blocks(weights: Weights) -> list[Block]:
     if weights.activation not in ACTIVATIONS:
         raise ValueError(
             f"the MLP's activation is {weights.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "
-            "add it to ACTIVATIONS in lib/instruments/forward.py"
+            "add it to ACTIVATIONS in lib/models/forward.py"
         )
     return [Block.of(weights, layer) for layer in range(weights.n_layers)]
 
@@ -127,6 +126,11 @@ def attend(
     z = pattern[..., n_past:] @ v.permute(1, 3, 0, 2, 4)
     z += (pattern[..., :n_past].flatten(2, 3) @ past_v.transpose(1, 2)).unflatten(2, (n_rows, -1))
     return z.permute(2, 0, 3, 1, 4)
+
+
+def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
+    """W_U[:, right] - W_U[:, wrong] for `answers` [batch 2]. Returns [batch d_model]."""
+    return (weights.W_U[:, answers[:, 0]] - weights.W_U[:, answers[:, 1]]).T
 
 
 def logit_difference(resid: Tensor, weights: Weights, answers: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib.activations import Weights
-from lib.checkpoint import Checkpoint
-from lib.folding import fold_attention
+from lib.models.activations import Weights
+from lib.models.checkpoint import Checkpoint
+from lib.models.folding import fold_attention
 
 
 @dataclass(frozen=True, eq=False)

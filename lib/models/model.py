@@ -1,7 +1,7 @@
 """A model under test: `load` turns a directory, a cached hub model or a hub name into a `Model`.
 
 A `Model` has processed weights as plain tensors, a tokenizer, and `run`, which returns plain activations. What runs it
-is a backend (`lib.backends`), of which nothing else in this suite knows.
+is a backend (`lib.models.backends`), of which nothing else in this suite knows.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from lib.activations import SITES, Edit, Run, Weights, is_layered
-from lib.backends import Backend, default_backend, load_backend
-from lib.checkpoint import CannotLoad, Checkpoint, hash_weights, locate, read_config
+from lib.models.activations import SITES, Edit, Run, Weights, is_layered
+from lib.models.backends import Backend, default_backend, load_backend
+from lib.models.checkpoint import CannotLoad, Checkpoint, hash_weights, locate, read_config
 from lib.one_line import OneLine
 
 __all__ = ["DTYPES", "SITES", "CannotLoad", "Edit", "Model", "choose_device", "hash_weights", "load", "locate"]
