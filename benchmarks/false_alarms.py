@@ -23,8 +23,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from benchmarks.runs import ROOT, UNSEEDED, kept, run, short, sources
 from ioi_fixtures import planted
 from ioi_fixtures.planted import build, tokenizer
-from lib.measurements import Measurement, Session
-from lib.statistics import share
+from lib.judging.measurements import Measurement, Session
+from lib.judging.statistics import share
 from tests.test_command_line import OF_ABSENCE
 
 PAGE = ROOT / "docs" / "FALSE_ALARMS.md"

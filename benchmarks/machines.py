@@ -32,7 +32,7 @@ from benchmarks import machines_page, orders
 from benchmarks.machines_page import Outcome
 from benchmarks.runs import ROOT, sources
 from ioi_fixtures import planted
-from lib.baselines import read_session
+from lib.judging.baselines import read_session
 from lib.models.model import hash_weights
 
 FOLDER = ROOT / "reports" / "machines"

@@ -17,9 +17,9 @@ import torch
 from benchmarks.bench import machine
 from benchmarks.runs import ROOT
 from ioi_fixtures.outline import HEADINGS
-from lib.baselines import ROUNDING, compare
-from lib.measurements import Comparison, Measurement, Session
-from lib.verdicts import standing
+from lib.judging.baselines import ROUNDING, compare
+from lib.judging.measurements import Comparison, Measurement, Session
+from lib.judging.verdicts import standing
 
 PAGE = ROOT / "docs" / "MACHINES.md"
 LEAST = 5  # times

@@ -21,8 +21,8 @@ from ioi_fixtures import planted
 from ioi_fixtures.outline import HEADINGS, KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
 from ioi_fixtures.planted.broken import broken_design
-from lib.measurements import Mutant, Session
-from lib.verdicts import of_any_subject, standing
+from lib.judging.measurements import Mutant, Session
+from lib.judging.verdicts import of_any_subject, standing
 
 PAGE = ROOT / "docs" / "MUTANTS.md"
 PROMPTS = 24

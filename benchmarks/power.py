@@ -20,9 +20,9 @@ from scipy import optimize, stats
 
 from benchmarks.false_alarms import of_prompts, runs_of
 from benchmarks.runs import ROOT, run, short, sources
-from lib.measurements import Measurement, Session
-from lib.references import Band
-from lib.statistics import confidence
+from lib.judging.measurements import Measurement, Session
+from lib.judging.references import Band
+from lib.judging.statistics import confidence
 
 PAGE = ROOT / "docs" / "POWER.md"
 POWER = 0.8

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.measurements import Claim, Measurement, Session
-from lib.verdicts import of_any_subject
+from lib.judging.measurements import Claim, Measurement, Session
+from lib.judging.verdicts import of_any_subject
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "reports" / "runs"

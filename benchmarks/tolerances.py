@@ -33,10 +33,10 @@ from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_logits
 from lib.instruments.witness import figure_gap, removal_effects
+from lib.judging.references import read_references
 from lib.models.backends import default_backend
 from lib.models.heads import Head
 from lib.models.model import Model, load
-from lib.references import read_references
 from tests.random_model import Prompts, other_names, prompts, save_random
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "UPGRADES.md"

@@ -6,8 +6,8 @@ from ioi_fixtures.circuit import NAME_MOVERS, NEGATIVE_NAME_MOVERS
 from ioi_fixtures.drawings import change_by_head
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.readout import scale_ratio
+from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import heads, select
-from lib.statistics import mean_over_prompts, ratio_of_means
 
 STRONGEST = NAME_MOVERS[:1]  # 9.9
 KNOCK_OUTS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.statistics import mean_over_prompts, share
+from lib.judging.statistics import mean_over_prompts, share
 
 
 def test_the_model_prefers_the_indirect_object(ioi, ioi_run, published, record):

@@ -37,7 +37,7 @@ from ioi_fixtures.variants import swap_s2
 from lib.instruments.attribution import attribution_by_head, attribution_by_layer, logit_lens
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.readout import logit_of, probability_of, recovered, scale_ratio
-from lib.statistics import exact
+from lib.judging.statistics import exact
 
 pytestmark = pytest.mark.only_for("gpt2-small")
 

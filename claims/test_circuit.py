@@ -9,8 +9,8 @@ import pytest
 from ioi_fixtures.circuit import CIRCUIT_HEADS
 from ioi_fixtures.drawings import completeness
 from ioi_fixtures.knockouts import COMPLETENESS_K, GREEDIEST_K, GREEDY_K, K_SETS
+from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import Head, heads
-from lib.statistics import mean_over_prompts, ratio_of_means
 
 # Removing a negative head raises F. Removing 9.6 does too in the paper (Fig. 20), against what it writes.
 RAISES, DISPUTED = heads("10.7 11.10"), heads("9.6")

@@ -9,8 +9,8 @@ import pytest
 from ioi_fixtures.circuit_fixtures import RANDOM_CIRCUITS
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
+from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import select, without
-from lib.statistics import mean_over_prompts, ratio_of_means
 
 pytestmark = pytest.mark.any_model
 

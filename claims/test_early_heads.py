@@ -5,8 +5,8 @@ import pytest
 from ioi_fixtures.circuit import CIRCUIT_HEADS, DUPLICATE_TOKEN, INDUCTION, PREVIOUS_TOKEN
 from ioi_fixtures.drawings import pattern_of
 from lib.instruments.attention import attention
+from lib.judging.statistics import mean_over_prompts
 from lib.models.heads import Head, heads, without
-from lib.statistics import mean_over_prompts
 
 # Where each class looks: from the position where it works to the position it reads.
 LOOKS = {

@@ -16,9 +16,9 @@ from ioi_fixtures.strategies import SEEDS, batches_of_prompts, samples
 from ioi_fixtures.variants import abc, fresh_names
 from lib.instruments.attention import attends_most_to_first
 from lib.instruments.identities import PARTS, attention_to_later_tokens, attribution_gap
+from lib.judging.statistics import exact, mean_over_prompts, share
 from lib.models.heads import heads, without
 from lib.models.model import SITES
-from lib.statistics import exact, mean_over_prompts, share
 
 N = 24  # prompts of a sample: about as many as ARENA's figures rest on
 SEARCH = 6  # times as many examples for a search: Hypothesis steers only after the first ten

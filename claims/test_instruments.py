@@ -23,8 +23,8 @@ from lib.instruments.identities import (
     run_with_other_padding,
 )
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.judging.statistics import exact
 from lib.models.model import SITES, load
-from lib.statistics import exact
 
 pytestmark = pytest.mark.any_model
 

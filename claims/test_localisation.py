@@ -4,7 +4,7 @@ import pytest
 
 from ioi_fixtures.drawings import attribution_by_part, lens_by_layer, top_tokens_of
 from lib.instruments.attribution import attribution_by_layer, logit_lens
-from lib.statistics import mean_over_prompts, ratio_of_means
+from lib.judging.statistics import mean_over_prompts, ratio_of_means
 
 NAME_MOVER_LAYER = 9  # of 9.9 and 9.6, the two strongest
 

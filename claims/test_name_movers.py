@@ -7,8 +7,8 @@ from ioi_fixtures.drawings import attention_against_projection, attention_by_pos
 from lib.instruments.attention import attention, value_weighted_attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.judging.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
 from lib.models.heads import select, without
-from lib.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
 
 every_name_mover = pytest.mark.parametrize("head", NAME_MOVERS, ids=str)
 

@@ -7,7 +7,7 @@ from ioi_fixtures.drawings import attention_against_projection, pattern_of
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
-from lib.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
+from lib.judging.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
 
 every_negative = pytest.mark.parametrize("head", NEGATIVE_NAME_MOVERS, ids=str)
 

@@ -10,8 +10,8 @@ from ioi_fixtures.circuit import (
     PREVIOUS_TOKEN,
     neighbours_of,
 )
+from lib.judging.statistics import ratio_of_means
 from lib.models.heads import without
-from lib.statistics import ratio_of_means
 
 
 @pytest.mark.parametrize("head", NAME_MOVERS, ids=str)

@@ -9,8 +9,8 @@ from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
 from ioi_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
 from ioi_fixtures.signals import CELL_VARIANTS, fit_error, signal_coefficient
 from lib.instruments.attention import attention
+from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import select, without
-from lib.statistics import mean_over_prompts, ratio_of_means
 
 every_s_inhibition_head = pytest.mark.parametrize("head", S_INHIBITION, ids=str)
 CELLS = [cell for cell in CELL_VARIANTS if cell != ("original", "original")]

@@ -16,8 +16,8 @@ from ioi_fixtures.circuit import (
     S_INHIBITION,
 )
 from lib.instruments.composition import lead, mean_of_others, share_led, unrelated
+from lib.judging.statistics import exact
 from lib.models.heads import Head, heads, select
-from lib.statistics import exact
 
 STRONG_INDUCTION = heads("5.5 6.9")  # 5.8 and 5.9 attend weakly (Wang et al. 2022, App. C)
 OUTSIDE = [head for head in (Head(n // 12, n % 12) for n in range(144)) if head not in CIRCUIT_HEADS]

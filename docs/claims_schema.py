@@ -1,11 +1,11 @@
-"""Writes docs/claims.schema.json, the JSON Schema of claims.json, from the records of lib/measurements.py."""
+"""Writes docs/claims.schema.json, the JSON Schema of claims.json, from the records of lib/judging/measurements.py."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 SCHEMA = Path(__file__).with_name("claims.schema.json")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.measurements import Claim, Measurement, Session
-from lib.verdicts import measured
+from lib.judging.measurements import Claim, Measurement, Session
+from lib.judging.verdicts import measured
 
 ROOT = Path(__file__).parents[1]
 BASELINE = ROOT / "reports" / "baselines" / "planted.json"

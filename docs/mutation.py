@@ -33,7 +33,7 @@ from docs.mutation_page import PAGE, Mutant, Tried, page, read_reasons, score, s
 ROOT = Path(__file__).parents[1]
 VERDICTS = ROOT / "mutants"  # mutmut's own folder
 FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lib" / "instruments").glob("*.py"))
-FILES.append("lib/measurements.py")
+FILES.append("lib/judging/measurements.py")
 ENOUGH = 0.85  # of the mutants killed
 SAMPLE_OF_CHANGED = 40
 SEED = 1

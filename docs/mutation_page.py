@@ -117,7 +117,8 @@ def page(every: Sequence[Mutant], tried: Sequence[Tried], reasons: Reasons) -> s
         "# Mutants of the measuring code, and what the tests make of them",
         "",
         f"Written by `make mutation` on {date.today()}: mutmut {version('mutmut')} puts one small fault at a time into "
-        f"lib/instruments and lib/measurements.py, and the tests that call the function have to fail. Tried: {how}. "
+        "lib/instruments, the maths of a block and the record of measurements, and the tests that call the function "
+        f"have to fail. Tried: {how}. "
         "Properties, other decorated functions and module constants are not mutated. The tests are those that "
         "pyproject.toml names for it, a fast part of tests/; the others and claims/ may kill more. "
         "[MUTANTS.md](MUTANTS.md) is about broken copies of the reference model instead.",

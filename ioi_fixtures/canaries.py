@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.prompts import Batch, Prompt, check_words, encode
+from lib.judging.references import Band, Reference
 from lib.models.heads import Head
 from lib.models.model import Edit, Model
-from lib.references import Band, Reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

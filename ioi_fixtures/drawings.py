@@ -16,13 +16,13 @@ from ioi_fixtures.experiments import RANDOM_SETS, Pair
 from ioi_fixtures.knockouts import COMPLETENESS_K, K_SETS, random_subset
 from ioi_fixtures.prompts import Batch
 from ioi_fixtures.signals import Cell
-from lib.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars
 from lib.instruments.attention import attention, projection_on_token
 from lib.instruments.readout import top_tokens
+from lib.judging.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars
+from lib.judging.statistics import Estimate, mean_over_prompts, ratio_of_means
 from lib.models.activations import Run, Weights
 from lib.models.heads import Head, select
 from lib.models.model import Model
-from lib.statistics import Estimate, mean_over_prompts, ratio_of_means
 
 DRAWN_PROMPTS = 200  # points of a scatter, at most: more hide each other and swell the page
 CLASS_OF = {head: name for name, (members, _) in CIRCUIT.items() for head in members}

@@ -35,10 +35,10 @@ from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.judging.statistics import Estimate, ratio_of_means
 from lib.models.activations import Run
 from lib.models.heads import Head
 from lib.models.model import Edit, Model
-from lib.statistics import Estimate, ratio_of_means
 
 RANDOM_SETS = 20  # random K; the paper draws 100
 PATCHED = 3  # activation patching is the costliest map, so it takes a third of the prompts,

@@ -21,15 +21,16 @@ from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
 from lib.instruments.copying import embedding_after_first_mlp
+from lib.judging.measurements import Subject as SubjectRecord
+from lib.judging.recorder import Recorder
+from lib.judging.references import References, read_references
 from lib.looks import LOOK
-from lib.measurements import Subject as SubjectRecord
 from lib.models.activations import Run, at_positions
 from lib.models.attention_weights import AttentionWeights, read_attention_weights
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
-from lib.recorder import Recorder, subject_name
-from lib.references import References, read_references
+from lib.plugin.item_records import subject_name
 
 # Hooks, picked up by pytest from here.
 __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests", "pytest_ignore_collect"]

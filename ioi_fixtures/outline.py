@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 from pydantic import TypeAdapter
 
-from lib.measurements import Mutant
+from lib.judging.measurements import Mutant
 from lib.reporting import FAMILIES, MUTANTS, SOURCES
 
 HEADINGS: Mapping[str, str] = MappingProxyType(

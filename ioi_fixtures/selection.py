@@ -16,7 +16,7 @@ from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.models.backends import check_backend
 from lib.models.checkpoint import CannotLoad, Checkpoint
 from lib.models.model import choose_device, read_tokenizer
-from lib.recorder import subject_name
+from lib.plugin.item_records import subject_name
 from lib.reporting import NOT_MEASURED
 
 GPU_NOTE = (

@@ -1,7 +1,7 @@
 """The pytest side of baselines: two options, and a run that fails where it drifted from the kept one.
 
 A missing baseline is written and the run fails, so that nobody blesses a number by accident. By which rules a run is
-compared is lib/baselines.py's.
+compared is lib/judging/baselines.py's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lib.baselines import BaselineError, as_baseline, compare, read_session
 from lib.completeness import selection
 from lib.files import write_whole
-from lib.measurements import Comparison, Session, as_json
+from lib.judging.baselines import BaselineError, as_baseline, compare, read_session
+from lib.judging.measurements import Comparison, Session, as_json
 from lib.reporting import Reporting
 
 

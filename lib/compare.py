@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lib.baselines import BaselineError, compare, read_session
 from lib.drift_page import page
 from lib.files import write_whole
+from lib.judging.baselines import BaselineError, compare, read_session
 from lib.terminal import render_drift
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 
 from lib.drift_words import RULES, drift_list, drift_sentence, largest_first
-from lib.measurements import Change, Comparison
+from lib.judging.measurements import Change, Comparison
 
 STYLE = """
 :root { color-scheme: light dark; }

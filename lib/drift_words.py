@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.measurements import NOT_COMPARED, Change, Comparison
+from lib.judging.measurements import NOT_COMPARED, Change, Comparison
 
 RULES = {
     "rounding": "same weights and prompts: only rounding may differ",

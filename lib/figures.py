@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from lib.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
+from lib.judging.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
 
 PRINTED_SHARE = 0.05  # of the largest value: smaller cells are pale, and their numbers would bury the others
 NAMED = 12  # values told in a text alternative, at most: what one sentence can carry

@@ -25,12 +25,13 @@ from typing import NamedTuple
 import jinja2
 from markupsafe import Markup, escape
 
-from lib import drift_page, figures, verdicts
-from lib.baselines import BaselineError, read_session
-from lib.drawings import Table
+from lib import drift_page, figures
 from lib.files import write_whole
-from lib.measurements import Claim, Measurement, Mutant, Session
-from lib.verdicts import ORDER, VERDICT_STANDINGS, standing
+from lib.judging import verdicts
+from lib.judging.baselines import BaselineError, read_session
+from lib.judging.drawings import Table
+from lib.judging.measurements import Claim, Measurement, Mutant, Session
+from lib.judging.verdicts import ORDER, VERDICT_STANDINGS, standing
 
 STRIP_WIDTH = 240  # pixels
 STRIP_MARGIN = 0.12  # of what is drawn, left free on either side

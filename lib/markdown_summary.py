@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from lib.drift_words import drift_list, drift_sentence
-from lib.measurements import Claim, Session
-from lib.verdicts import (
+from lib.judging.measurements import Claim, Session
+from lib.judging.verdicts import (
     MARKS,
     NO_SUBJECT,
     WORDS,

@@ -16,12 +16,12 @@ from hypothesis import Phase, settings
 from lib.budget import memory_size, within
 from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
+from lib.judging.recorder import Recorder
+from lib.judging.references import Reference
+from lib.judging.statistics import Estimate
 from lib.models.backends import BACKENDS, default_backend
 from lib.models.model import DTYPES
-from lib.recorder import Recorder
-from lib.references import Reference
 from lib.reporting import Reporting
-from lib.statistics import Estimate
 
 pytest_plugins = [
     "lib.baseline_plugin",

@@ -23,8 +23,9 @@ from lib import markdown_summary, terminal
 from lib.budget import BatchHalved
 from lib.completeness import selection
 from lib.files import write_together
-from lib.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
-from lib.recorder import Recorder, attach, attached, keep, records_of, subject_name
+from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
+from lib.judging.recorder import Recorder
+from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
 
 VERSIONS_OF = (
     "torch",
@@ -106,11 +107,11 @@ class Reporting:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.recorder.item = item
+        self.recorder.running = running(item)
         try:
             return (yield)
         finally:
-            self.recorder.item = None
+            self.recorder.running = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.drift_words import drift_list, drift_sentence
-from lib.measurements import Claim, Comparison, Session
-from lib.verdicts import (
+from lib.judging.measurements import Claim, Comparison, Session
+from lib.judging.verdicts import (
     MARKS,
     NO_SUBJECT,
     WORDS,

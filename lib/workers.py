@@ -17,8 +17,8 @@ import pytest
 import torch
 from xdist.workermanage import WorkerController
 
+from lib.plugin.item_records import subject_name
 from lib.pytest_plugin import PROCESSES
-from lib.recorder import subject_name
 from lib.reporting import NOT_MEASURED, SENTENCE, Reporting
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lib.drawings import Bar, Bars, Edge, Graph, HeadMap, Lines, Node, Pattern, Scatter, Series, Table
-from lib.measurements import Claim, Measurement, Session, Shown, Subject, measurement
-from lib.references import Band, Reference
-from lib.statistics import Estimate
+from lib.judging.drawings import Bar, Bars, Edge, Graph, HeadMap, Lines, Node, Pattern, Scatter, Series, Table
+from lib.judging.measurements import Claim, Measurement, Session, Shown, Subject, measurement
+from lib.judging.references import Band, Reference
+from lib.judging.statistics import Estimate
 
 SCRIPT = "<script>alert('claim')</script>"
 HASH = "5f3c0a9be1d2" + "0" * 52

@@ -14,10 +14,10 @@ from torch import Tensor
 from lib.instruments import identities
 from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 from lib.models.heads import heads
 from lib.models.model import SITES, Model, load
-from lib.references import read_references
-from lib.statistics import exact
 from tests.random_model import other_names, prompts
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")

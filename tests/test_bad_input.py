@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ioi_fixtures import planted
-from lib.measurements import SCHEMA_VERSION
+from lib.judging.measurements import SCHEMA_VERSION
 from tests.test_command_line import ROOT, claims
 
 SCREEN = 40  # lines

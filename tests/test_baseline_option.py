@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from lib import compare
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import pathlib
 import pytest
-from lib.measurements import Subject
-from lib.references import Reference
+from lib.judging.measurements import Subject
+from lib.judging.references import Reference
 
 pytest_plugins = ["lib.pytest_plugin"]
 TOY = dict(name="toy", directory="", weights_hash="", shape="", device="cpu", dtype="float32", prompts=3, seed=0)
@@ -34,7 +34,7 @@ def values():
     return torch.tensor([float(line) for line in pathlib.Path("values").read_text().split()])
 """
 CLAIMS = '''
-from lib.statistics import exact, mean_over_prompts
+from lib.judging.statistics import exact, mean_over_prompts
 
 def test_mean(subject, values, claim, record):
     """The mean is about 2."""

@@ -20,11 +20,11 @@ from ioi_fixtures.canaries import CANARIES, as_printed, wrong_tokens
 from ioi_fixtures.prompts import encode
 from ioi_fixtures.variants import swap_s2
 from lib.instruments.readout import probability_of, recovered
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 from lib.models.activations import Run
 from lib.models.heads import Head
 from lib.models.model import Edit, load
-from lib.references import read_references
-from lib.statistics import exact
 from tests import hook_loops
 from tests.random_model import one_thread
 from tests.rounding import EQUAL, agree

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from docs.claims_schema import SCHEMA, schema
-from lib.baselines import compare
-from lib.measurements import Session, as_json
+from lib.judging.baselines import compare
+from lib.judging.measurements import Session, as_json
 from tests.example_session import example_session
 
 VALIDATOR = Draft202012Validator(json.loads(schema()))

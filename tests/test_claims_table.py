@@ -6,8 +6,8 @@ import pytest
 
 from docs.claims_table import TABLE, read_baseline, table
 from ioi_fixtures import planted
+from lib.judging.references import read_references
 from lib.models.model import hash_weights
-from lib.references import read_references
 from lib.reporting import sentence
 
 ROOT = Path(__file__).parents[1]

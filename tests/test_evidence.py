@@ -14,11 +14,11 @@ from benchmarks.spoilt import SPOILT
 from docs.incidents_table import read_incidents
 from ioi_fixtures.outline import KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
-from lib.baselines import read_session
-from lib.measurements import Mutant
-from lib.references import Band
-from lib.statistics import mean_over_prompts
-from lib.verdicts import of_any_subject
+from lib.judging.baselines import read_session
+from lib.judging.measurements import Mutant
+from lib.judging.references import Band
+from lib.judging.statistics import mean_over_prompts
+from lib.judging.verdicts import of_any_subject
 from tests.example_session import all_hold, claim, figure
 
 BASELINE = Path(__file__).parents[1] / "reports" / "baselines" / "planted.json"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from ioi_fixtures import planted
-from lib.measurements import Session
+from lib.judging.measurements import Session
 from tests.example_session import figure
 from tests.test_command_line import claims
 
@@ -16,7 +16,7 @@ LOST = ("9.6 looks at IO", "7.3 looks at S2", "5.5 looks at S1+1")  # the first 
 
 CONFTEST = """
 import pytest
-from lib.references import Reference
+from lib.judging.references import Reference
 
 pytest_plugins = ["lib.pytest_plugin"]
 
@@ -34,7 +34,7 @@ def right(subject):
 FAULT = '''
 from hypothesis import given
 from ioi_fixtures.strategies import batches_of_prompts
-from lib.statistics import exact
+from lib.judging.statistics import exact
 
 @given(prompts=batches_of_prompts(max_size=4))
 def test_everybody_is_served(prompts, right, record):
@@ -48,7 +48,7 @@ MINIMAL = "While Aaron and Jack were waiting at the airport, Jack handed a bag t
 # Values as a search might meet them; the figure to be kept, in the report and nowhere a second one.
 SEQUENCE = '''
 import pytest
-from lib.statistics import exact
+from lib.judging.statistics import exact
 
 @pytest.mark.parametrize("values", {values})
 def test_values(values, right, record):

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from lib import html_report
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 pytest_plugins = ["pytester"]
 

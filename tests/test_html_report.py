@@ -10,10 +10,10 @@ import pytest
 
 from ioi_fixtures.outline import ADDRESSES, HEADINGS
 from lib import html_report
-from lib.baselines import compare
 from lib.html_report import STRIP_WIDTH, linked, strip
-from lib.measurements import Session
-from lib.references import read_references
+from lib.judging.baselines import compare
+from lib.judging.measurements import Session
+from lib.judging.references import read_references
 from tests.example_session import HASH, SCRIPT, all_hold, claim, example_session, figure
 
 ROOT = Path(__file__).parents[1]

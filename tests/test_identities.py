@@ -25,10 +25,10 @@ from lib.instruments.identities import (
     run_padded_on_the_left,
     run_with_other_padding,
 )
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
-from lib.references import read_references
-from lib.statistics import exact
 from tests.random_model import one_thread, prompts, random_model, save_random
 
 PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")

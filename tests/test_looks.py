@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib.judging.statistics import confidence, looks, mean_over_prompts, share
 from lib.looks import sizes
-from lib.statistics import confidence, looks, mean_over_prompts, share
 
 ROOT = Path(__file__).parents[1]
 CONFTEST = """
@@ -33,8 +33,8 @@ def n(request):
 """
 CLAIMS = '''
 import pytest, torch
-from lib.references import Band, Reference
-from lib.statistics import exact, mean_over_prompts
+from lib.judging.references import Band, Reference
+from lib.judging.statistics import exact, mean_over_prompts
 
 AT_LEAST_HALF = Reference(
     id="toy/half", says="half", source="nobody", how="by hand", why="a test", accept=Band(above=0.5)

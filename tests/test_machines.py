@@ -8,9 +8,9 @@ import pytest
 from benchmarks import machines_page
 from benchmarks.machines import AS_IT_IS, Setting, probe_of
 from benchmarks.machines_page import Deviation, Outcome, deviations, failed, moved, problems, write
-from lib.baselines import ROUNDING
-from lib.references import Band
-from lib.statistics import exact
+from lib.judging.baselines import ROUNDING
+from lib.judging.references import Band
+from lib.judging.statistics import exact
 from tests.example_session import REFERENCES
 from tests.rounding import DEVIATION
 from tests.test_baselines import TEST, VALUES, claim, mean, measurement, session

@@ -1,6 +1,6 @@
 """The summary says what matters, and nothing in it is anything but text."""
 
-from lib.baselines import compare
+from lib.judging.baselines import compare
 from lib.markdown_summary import LISTED, render
 from tests.example_session import SCRIPT, all_hold, claim, example_session
 

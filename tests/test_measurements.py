@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lib.measurements import SCHEMA_VERSION, Session, as_json, measurement
-from lib.references import Band, Reference
-from lib.statistics import Estimate
+from lib.judging.measurements import SCHEMA_VERSION, Session, as_json, measurement
+from lib.judging.references import Band, Reference
+from lib.judging.statistics import Estimate
 from tests.example_session import example_session
 
 REFERENCE = Reference(

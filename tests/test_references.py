@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.references import read_references
-from lib.statistics import exact
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 
 PUBLISHED = Path(__file__).parents[1] / "ioi_fixtures" / "published.toml"
 CLAIMS = Path(__file__).parents[1] / "claims"

@@ -62,7 +62,7 @@ def test_a_script_that_is_not_escaped_would_be_seen(tmp_path):
 
 CONFTEST = """
 import pytest
-from lib.references import Reference
+from lib.judging.references import Reference
 
 pytest_plugins = ["lib.pytest_plugin"]
 
@@ -74,10 +74,10 @@ CLAIMS = '''
 import json, sys
 from pathlib import Path
 import pytest, torch
-from lib.drawings import Pattern
-from lib.measurements import Subject
-from lib.references import Reference
-from lib.statistics import exact
+from lib.judging.drawings import Pattern
+from lib.judging.measurements import Subject
+from lib.judging.references import Reference
+from lib.judging.statistics import exact
 
 HERE = Path(__file__).parent
 [FOLDER] = [path for path in HERE.iterdir() if path.name.startswith("model")]

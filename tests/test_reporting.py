@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import pytest
-from lib.references import Reference
+from lib.judging.references import Reference
 
 pytest_plugins = ["lib.pytest_plugin"]
 
@@ -26,7 +26,7 @@ def claim():
 """
 CLAIMS = '''
 import pytest, torch
-from lib.statistics import Estimate, exact
+from lib.judging.statistics import Estimate, exact
 
 def test_holds(subject, claim, record):
     """It holds for {subject}."""
@@ -129,7 +129,7 @@ def test_no_report_is_written_where_no_claim_was_asked_for(pytester):
 def test_recording_outside_a_test_is_refused(pytester):
     pytester.makeconftest(
         CONFTEST + "\n@pytest.fixture(scope='session', autouse=True)\n"
-        "def early(record):\n    record.item = None\n    record.head_map('m', 'u', __import__('torch').eye(2))\n"
+        "def early(record):\n    record.running = None\n    record.head_map('m', 'u', __import__('torch').eye(2))\n"
     )
     pytester.mkdir("claims")
     pytester.path.joinpath("claims", "test_toy.py").write_text(CLAIMS, encoding="utf-8")

@@ -7,8 +7,16 @@ import pytest
 import torch
 from scipy import stats
 
-from lib.references import Band
-from lib.statistics import Estimate, correlation, exact, mean_over_prompts, prompts_needed, ratio_of_means, share
+from lib.judging.references import Band
+from lib.judging.statistics import (
+    Estimate,
+    correlation,
+    exact,
+    mean_over_prompts,
+    prompts_needed,
+    ratio_of_means,
+    share,
+)
 
 
 def test_a_mean_and_its_interval_agree_with_the_normal_one_on_normal_data():

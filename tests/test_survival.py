@@ -13,7 +13,7 @@ import pytest
 
 from lib import html_report
 from lib.files import LOCK, check_writable, write_together, write_whole
-from lib.measurements import Session
+from lib.judging.measurements import Session
 
 ROOT = Path(__file__).parents[1]
 EARLIER = "an earlier report"

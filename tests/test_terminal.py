@@ -3,8 +3,8 @@ import re
 
 from rich.console import Console
 
-from lib.baselines import compare
-from lib.measurements import Session
+from lib.judging.baselines import compare
+from lib.judging.measurements import Session
 from lib.terminal import render
 from tests.example_session import all_hold, claim, example_session, figure
 

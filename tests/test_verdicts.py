@@ -1,6 +1,6 @@
 import pytest
 
-from lib.verdicts import claims_about, measured, sample, standing, subject_names, verdict_sentence, why
+from lib.judging.verdicts import claims_about, measured, sample, standing, subject_names, verdict_sentence, why
 from tests.example_session import claim, example_session, figure
 
 PASS = figure("copying", "planted", "inside", 0.97, 0.95, 0.99)

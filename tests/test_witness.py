@@ -8,11 +8,11 @@ import torch
 
 from ioi_fixtures.circuit import CIRCUIT_HEADS
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 from lib.models.activations import Run
 from lib.models.heads import heads
 from lib.models.model import SITES, Edit, load
-from lib.references import read_references
-from lib.statistics import exact
 from tests import hook_loops
 from tests.random_model import one_thread, other_names, prompts, random_model, save_random
 from tests.rounding import EQUAL, agree

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ioi_fixtures import fixtures
-from lib.measurements import Session
+from lib.judging.measurements import Session
 from lib.workers import device_of, groups, without_group
 
 pytest_plugins = ["pytester"]
@@ -18,8 +18,8 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
 CONFTEST = """
 import pytest
-from lib.measurements import Subject
-from lib.recorder import subject_name
+from lib.judging.measurements import Subject
+from lib.plugin.item_records import subject_name
 from lib.reporting import NOT_MEASURED
 
 pytest_plugins = ["lib.pytest_plugin"]

@@ -23,8 +23,8 @@ from ioi_fixtures.prompts import encode
 from ioi_fixtures.trained import DIRECTORY
 from ioi_fixtures.trained.sentences import Sentences, kept_back
 from lib.files import write_whole
+from lib.judging.statistics import mean_over_prompts, share
 from lib.models.model import hash_weights, load
-from lib.statistics import mean_over_prompts, share
 
 SEED = 0
 STEPS = 6000

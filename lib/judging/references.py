@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from lib.statistics import Estimate, prompts_needed
+from lib.judging.statistics import Estimate, prompts_needed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,7 +91,9 @@ class Reference(BaseModel):
 
     def __contains__(self, estimate: object) -> bool:
         if not isinstance(estimate, Estimate):
-            raise TypeError(f"only an Estimate is judged against {self.id!r}, not {estimate!r}: see lib/statistics.py")
+            raise TypeError(
+                f"only an Estimate is judged against {self.id!r}, not {estimate!r}: see lib/judging/statistics.py"
+            )
         return self.accept.judge(estimate) == "pass"
 
     def explain(self, estimate: Estimate) -> str:

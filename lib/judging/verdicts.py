@@ -1,6 +1,6 @@
 """The words every renderer uses: how a claim stands, why it does not hold, and how a figure is printed.
 
-Pure functions of the records in lib/measurements.py. Layout and colour are the renderers' own business.
+Pure functions of the records in lib/judging/measurements.py. Layout and colour are the renderers' own business.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import Literal
 
-from lib.measurements import Claim, Measurement, Session
+from lib.judging.measurements import Claim, Measurement, Session
 
 Standing = Literal["holds", "fails", "inconclusive", "error", "skipped"]
 

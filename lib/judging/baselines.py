@@ -14,7 +14,7 @@ adds up in another order, so its band judges it and a kept value does not. The r
 rate among all figures they judge (Bonferroni), so that one comparison in twenty, not one figure in twenty, is a false
 alarm.
 
-Out of scope: whether a figure lies in its band, which lib/references.py says.
+Out of scope: whether a figure lies in its band, which lib/judging/references.py says.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import ValidationError
 from scipy import stats
 
-from lib.measurements import (
+from lib.judging.measurements import (
     NOT_COMPARED,
     READABLE,
     SCHEMA_VERSION,
@@ -41,8 +41,8 @@ from lib.measurements import (
     Setting,
     Subject,
 )
-from lib.statistics import CONFIDENCE, confidence
-from lib.verdicts import WORDS, standing
+from lib.judging.statistics import CONFIDENCE, confidence
+from lib.judging.verdicts import WORDS, standing
 
 # How far rounding alone may move a number x: this times (1 + |x|). Measured in float32 on the reference model, AVX512
 # against SSE instructions: figures moved by up to 2.3e-5 and single prompts by up to 6e-6 (1 + |x|). An exact GELU in

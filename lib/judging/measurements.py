@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lib.drawings import Drawing
-from lib.references import Band, Reference, Verdict
-from lib.statistics import Estimate
+from lib.judging.drawings import Drawing
+from lib.judging.references import Band, Reference, Verdict
+from lib.judging.statistics import Estimate
 
 SCHEMA_VERSION = 3
 READABLE = (2, 3)  # 2 lacks Published.rounding alone, which is false where it is not said
-Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/baselines.py
+Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/judging/baselines.py
 NOT_COMPARED: tuple[Rule, ...] = ("not comparable", "band alone")
 PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
 

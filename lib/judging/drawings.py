@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from torch import Tensor
 
-from lib.statistics import Estimate
+from lib.judging.statistics import Estimate
 
 DIGITS = 4
 

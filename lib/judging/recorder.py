@@ -1,0 +1,92 @@
+"""Collects what claims measure, bound to the test that is running.
+
+A claim calls `record(...)` and gets its estimate back, so its bare `assert estimate in reference` stays visible.
+Records are kept as plain JSON, so that they can travel from a worker process; each figure also in plain words. What
+runs tests says which one is `running`, and where its records go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from torch import Tensor
+
+from lib.judging.drawings import Drawing, head_map
+from lib.judging.measurements import Measurement, Shown, Subject, measurement
+from lib.judging.references import Reference
+from lib.judging.statistics import Estimate
+from lib.judging.verdicts import in_words
+
+
+@dataclass(frozen=True)
+class Running:
+    """The test that is running: its name, its subject's, and the lists that its records and their words go to."""
+
+    test: str
+    subject: str
+    records: list[tuple[str, object]]  # type and plain JSON of each
+    words: list[tuple[str, object]]  # label and sentence of each figure
+
+
+class Recorder:
+    """Records for the running test. Calling it records one estimate and returns it unchanged;
+    calling it again with the same label keeps one of the two.
+
+    prompts: the texts of the prompts that the running test is about. A figure of as many values gets its worst prompt
+    from them; a figure of one drawn example brings its own.
+    """
+
+    def __init__(self) -> None:
+        self.running: Running | None = None
+        self.prompts: Sequence[str] = ()
+
+    def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
+        test, subject = self._running.test, self._running.subject
+        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
+        if not worst_prompt and figure.worst is not None and len(figure.per_prompt) == len(self.prompts):
+            figure = figure.model_copy(update={"worst_prompt": self.prompts[figure.worst]})
+        self._keep_one(figure)
+        return estimate
+
+    def _keep_one(self, figure: Measurement) -> None:
+        """A claim about drawn examples measures a figure once an example; the report shows one of them.
+
+        That is the one nearest to an end of its band, or, where the claim does not hold, the last that does not:
+        Hypothesis ends on the minimal failing example, which is the one it prints.
+        """
+        records, words, kind = self._running.records, self._running.words, type(figure).__name__
+        for place, (other, value) in enumerate(records):
+            if other == kind and value["label"] == figure.label:
+                if figure.verdict != "pass" or figure.room < Measurement.model_validate(value).room:
+                    records[place] = (kind, figure.model_dump(mode="json"))
+                    words[:] = [(label, text) for label, text in words if label != figure.label]
+                    words.append((figure.label, in_words(figure)))
+                return
+        self._add(figure)
+        words.append((figure.label, in_words(figure)))
+
+    def show(self, drawing: Drawing) -> None:
+        """A drawing for the report, beside the figures of the running claim."""
+        self._add(Shown(test=self._running.test, subject=self._running.subject, drawing=drawing))
+
+    def head_map(self, title: str, unit: str, values: Tensor) -> None:
+        """Show one value a head: `values` is [layer head]."""
+        self.show(head_map(title, unit, values))
+
+    def describe(self, subject: Subject) -> None:
+        """What the running test has under test."""
+        self._add(subject)
+
+    @property
+    def _running(self) -> Running:
+        if self.running is None:
+            raise RuntimeError("record() was called outside a running test: call it from the claim itself")
+        return self.running
+
+    def _add(self, record: BaseModel) -> None:
+        self._running.records.append((type(record).__name__, record.model_dump(mode="json")))
+
+    def __repr__(self) -> str:
+        return "<record>"
