@@ -14,9 +14,9 @@ import pytest
 from pytest_html.basereport import BaseReport
 from pytest_html.report_data import ReportData
 
-from lib import html_report
 from lib.pytest_plugin import require_writable
 from lib.reporting import Reporting
+from lib.reports import html_report
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 # Empty, because pytest-html's table comes after it: report.css hides the table while this is closed.

@@ -19,13 +19,13 @@ from typing import Protocol
 import pytest
 from rich.console import Console
 
-from lib import markdown_summary, terminal
 from lib.budget import BatchHalved
 from lib.completeness import selection
 from lib.files import write_together
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.judging.recorder import Recorder
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
+from lib.reports import markdown_summary, terminal
 
 VERSIONS_OF = (
     "torch",

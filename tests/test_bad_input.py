@@ -188,7 +188,13 @@ def test_a_kept_run_that_cannot_be_read_is_refused(case, tmp_path):
     (tmp_path / "kept.json").write_text(text)
     done = claims("-k", "behaviour", "--claims-baseline", str(tmp_path / "kept.json"), report=tmp_path)
     assert_refused(done, "kept.json", says, "name another file")
-    command = [sys.executable, "-m", "lib.html_report", str(tmp_path / "kept.json"), str(tmp_path / "page.html")]
+    command = [
+        sys.executable,
+        "-m",
+        "lib.reports.render",
+        str(tmp_path / "kept.json"),
+        str(tmp_path / "page.html"),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lib import compare
 from lib.judging.measurements import Session
+from lib.reports import compare
 
 pytest_plugins = ["pytester"]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib.drift_words import drift_sentence
 from lib.judging.baselines import ROUNDING, BaselineError, as_baseline, compare, read_session
 from lib.judging.measurements import SCHEMA_VERSION, Session, as_json, measurement
 from lib.judging.references import Band
 from lib.judging.statistics import exact, mean_over_prompts, ratio_of_means, share
+from lib.reports.drift_words import drift_sentence
 from tests.example_session import REFERENCES, claim, example_session
 
 TEST = "claims/test_movers.py::test_difference[planted]"

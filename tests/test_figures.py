@@ -7,9 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from lib.figures import DIVERGING, describe, figure
 from lib.judging.drawings import Bars, Edge, Graph, HeadMap, Pattern, Series, Table, bars, head_map
 from lib.judging.statistics import exact
+from lib.reports.figures import DIVERGING, describe, figure
 from tests.example_session import SCRIPT, one_of_each
 from tests.example_session import head_map as example_map
 

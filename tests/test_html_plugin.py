@@ -7,8 +7,8 @@ from html import unescape
 
 import pytest
 
-from lib import html_report
 from lib.judging.measurements import Session
+from lib.reports import html_report
 
 pytest_plugins = ["pytester"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from ioi_fixtures.outline import ADDRESSES, HEADINGS
-from lib import html_report
-from lib.html_report import STRIP_WIDTH, linked, strip
 from lib.judging.baselines import compare
 from lib.judging.measurements import Session
 from lib.judging.references import read_references
+from lib.reports import html_report
+from lib.reports.html_report import STRIP_WIDTH, linked, strip
 from tests.example_session import HASH, SCRIPT, all_hold, claim, example_session, figure
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ def test_the_page_is_small_enough_to_mail_and_without_figures_holds_no_script(se
 def test_nothing_is_loaded(session):
     tags = Page(html_report.page(session)).tags
     assert not [values for tag, values in tags if "src" in values or tag in ("link", "iframe", "base")]
-    assert not re.search(r"@import|url\(", (ROOT / "lib" / "report.css").read_text(encoding="utf-8"))
+    assert not re.search(r"@import|url\(", (ROOT / "lib" / "reports" / "report.css").read_text(encoding="utf-8"))
 
 
 def test_whatever_the_records_hold_is_text(session):
@@ -228,7 +228,7 @@ def test_an_exact_value_on_its_band_end_can_be_drawn():
 def test_a_saved_session_renders_to_the_same_page(session, tmp_path):
     saved, rendered = tmp_path / "claims.json", tmp_path / "claims.html"
     saved.write_text(session.model_dump_json(indent=1), encoding="utf-8")
-    command = [sys.executable, "-m", "lib.html_report", str(saved), str(rendered)]
+    command = [sys.executable, "-m", "lib.reports.render", str(saved), str(rendered)]
     subprocess.run(command, cwd=ROOT, check=True)
     assert rendered.read_text(encoding="utf-8") == html_report.page(session)
 

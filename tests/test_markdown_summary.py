@@ -1,7 +1,7 @@
 """The summary says what matters, and nothing in it is anything but text."""
 
 from lib.judging.baselines import compare
-from lib.markdown_summary import LISTED, render
+from lib.reports.markdown_summary import LISTED, render
 from tests.example_session import SCRIPT, all_hold, claim, example_session
 
 

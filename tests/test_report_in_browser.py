@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import html_report
+from lib.reports import html_report
 from tests.browser import CHROMIUM, OPTIONS
 from tests.example_session import example_session
 

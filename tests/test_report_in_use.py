@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import html_report
+from lib.reports import html_report
 from tests.browser import CHROMIUM, Browser
 from tests.example_session import example_session
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lib import html_report
 from lib.files import LOCK, check_writable, write_together, write_whole
 from lib.judging.measurements import Session
+from lib.reports import html_report
 
 ROOT = Path(__file__).parents[1]
 EARLIER = "an earlier report"

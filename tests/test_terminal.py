@@ -5,7 +5,7 @@ from rich.console import Console
 
 from lib.judging.baselines import compare
 from lib.judging.measurements import Session
-from lib.terminal import render
+from lib.reports.terminal import render
 from tests.example_session import all_hold, claim, example_session, figure
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from ioi_fixtures.prompts import make_prompts
 from ioi_fixtures.variants import abc
-from lib import html_report
 from lib.judging.measurements import measurement
 from lib.judging.statistics import Estimate
+from lib.reports import html_report
 from tests.example_session import REFERENCES, SCRIPT, all_hold, claim
 from tests.test_command_line import claims
 

@@ -1,4 +1,4 @@
-"""What a claim shows beside its figures, as plain records: a drawing is data with labels, and lib/figures.py draws it.
+"""What a claim shows beside its figures, as plain records: a drawing is data with labels; renderers draw it.
 
 Numbers are finite and kept to four digits: a drawing is for the eye, and its values travel in the report. Text may come
 from anywhere (prompts, tokens, a model's name); whoever draws it escapes it.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from html import escape
 
-from lib.drift_words import RULES, drift_list, drift_sentence, largest_first
 from lib.judging.measurements import Change, Comparison
+from lib.reports.drift_words import RULES, drift_list, drift_sentence, largest_first
 
 STYLE = """
 :root { color-scheme: light dark; }

@@ -12,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lib.drift_words import drift_list, drift_sentence
 from lib.judging.measurements import Claim, Comparison, Session
 from lib.judging.verdicts import (
     MARKS,
@@ -25,6 +24,7 @@ from lib.judging.verdicts import (
     why,
     worst_first,
 )
+from lib.reports.drift_words import drift_list, drift_sentence
 
 LISTED = 20  # lines of a list about drift; the page has them all
 STYLES = {"holds": "green", "fails": "bold red", "inconclusive": "yellow", "error": "bold red", "skipped": "dim"}

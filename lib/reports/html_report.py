@@ -1,23 +1,17 @@
 """The claim report: HTML from the records of a session, for a reader who never runs the suite.
 
 Self-contained: style, script and plotly are in it. jinja2 escapes whatever the records hold; what stands in figures is
-escaped in lib/figures.py, because plotly reads its labels as markup. At the end of a run lib/html_plugin.py hands it to
-pytest-html. A saved claims.json is rendered again, without running anything and without pytest-html's log, by
-
-    python -m lib.html_report reports/claims.json page.html
-
-and the Content-Security-Policy of that page lets nothing but its own scripts run or load.
+escaped in figures.py, because plotly reads its labels as markup. At the end of a run the plugin hands the body to
+pytest-html; a kept run is rendered again by render.py, as a page whose Content-Security-Policy lets nothing but its own
+scripts run or load.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import re
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +19,11 @@ from typing import NamedTuple
 import jinja2
 from markupsafe import Markup, escape
 
-from lib import drift_page, figures
-from lib.files import write_whole
 from lib.judging import verdicts
-from lib.judging.baselines import BaselineError, read_session
 from lib.judging.drawings import Table
 from lib.judging.measurements import Claim, Measurement, Mutant, Session
 from lib.judging.verdicts import ORDER, VERDICT_STANDINGS, standing
+from lib.reports import drift_page, figures
 
 STRIP_WIDTH = 240  # pixels
 STRIP_MARGIN = 0.12  # of what is drawn, left free on either side
@@ -193,21 +185,3 @@ def _policy(scripts: list[str]) -> str:
 
 def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 2 where a file cannot be read or written."""
-    parser = argparse.ArgumentParser(prog="python -m lib.html_report", description="Render a kept claims.json again.")
-    parser.add_argument("source", type=Path, help="the claims.json")
-    parser.add_argument("target", type=Path, help="the page to write")
-    asked = parser.parse_args(arguments)
-    try:
-        write_whole(asked.target, page(read_session(asked.source)))
-    except (BaselineError, OSError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

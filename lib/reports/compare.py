@@ -1,4 +1,4 @@
-"""Compares two kept runs: `python -m lib.compare OLD NEW --html FILE`.
+"""Compares two kept runs: `python -m lib.reports.compare OLD NEW --html FILE`.
 
 Prints what drifted from OLD to NEW and, where asked, writes a page of it. Exit status: 0 where nothing drifted, 1 where
 something did, 2 where a file cannot be read or written.
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lib.drift_page import page
 from lib.files import write_whole
 from lib.judging.baselines import BaselineError, compare, read_session
-from lib.terminal import render_drift
+from lib.reports.drift_page import page
+from lib.reports.terminal import render_drift
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lib.compare", description="Compare two claims.json files.")
+    parser = argparse.ArgumentParser(prog="python -m lib.reports.compare", description="Compare two claims.json files.")
     parser.add_argument("old", type=Path, help="the claims.json of the earlier run")
     parser.add_argument("new", type=Path, help="the claims.json of the later run")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page")

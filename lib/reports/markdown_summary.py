@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from lib.drift_words import drift_list, drift_sentence
 from lib.judging.measurements import Claim, Session
 from lib.judging.verdicts import (
     MARKS,
@@ -21,6 +20,7 @@ from lib.judging.verdicts import (
     verdict_sentence,
     why,
 )
+from lib.reports.drift_words import drift_list, drift_sentence
 
 LISTED = 50  # lines a list: GitHub drops a summary of more than 1 MiB whole
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@-])")
