@@ -1,7 +1,7 @@
 """Names the plugins; everything else is in them."""
 
 pytest_plugins = [
-    "lib.pytest_plugin",
+    "lib.plugin.pytest_plugin",
     "ioi_fixtures.fixtures",
     "ioi_fixtures.experiments",
     "ioi_fixtures.circuit_fixtures",

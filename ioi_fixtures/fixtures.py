@@ -24,13 +24,13 @@ from lib.instruments.copying import embedding_after_first_mlp
 from lib.judging.measurements import Subject as SubjectRecord
 from lib.judging.recorder import Recorder
 from lib.judging.references import References, read_references
-from lib.looks import LOOK
 from lib.models.activations import Run, at_positions
 from lib.models.attention_weights import AttentionWeights, read_attention_weights
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.plugin.item_records import subject_name
+from lib.plugin.looks import LOOK
 
 # Hooks, picked up by pytest from here.
 __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests", "pytest_ignore_collect"]
@@ -188,7 +188,7 @@ def every_prompt(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, 
 
 @pytest.fixture(scope="session")
 def prompts(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
-    """Those that this look at the claims takes: see lib/looks.py."""
+    """Those that this look at the claims takes: see lib/plugin/looks.py."""
     return every_prompt[: request.config.stash.get(LOOK, None)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from lib.judging.measurements import Mutant
-from lib.reporting import FAMILIES, MUTANTS, SOURCES
+from lib.plugin.reporting import FAMILIES, MUTANTS, SOURCES
 
 HEADINGS: Mapping[str, str] = MappingProxyType(
     {

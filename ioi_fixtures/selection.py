@@ -17,7 +17,7 @@ from lib.models.backends import check_backend
 from lib.models.checkpoint import CannotLoad, Checkpoint
 from lib.models.model import choose_device, read_tokenizer
 from lib.plugin.item_records import subject_name
-from lib.reporting import NOT_MEASURED
+from lib.plugin.reporting import NOT_MEASURED
 
 GPU_NOTE = (
     "{names}: {count} claims were not checked in this run. "

@@ -17,7 +17,7 @@ import pytest
 from lib.judging.measurements import Subject
 from lib.judging.references import Reference
 
-pytest_plugins = ["lib.pytest_plugin"]
+pytest_plugins = ["lib.plugin.pytest_plugin"]
 TOY = dict(name="toy", directory="", weights_hash="", shape="", device="cpu", dtype="float32", prompts=3, seed=0)
 
 @pytest.fixture(params=["toy"])

@@ -8,7 +8,7 @@ from docs.claims_table import TABLE, read_baseline, table
 from ioi_fixtures import planted
 from lib.judging.references import read_references
 from lib.models.model import hash_weights
-from lib.reporting import sentence
+from lib.plugin.reporting import sentence
 
 ROOT = Path(__file__).parents[1]
 REMEDY = "run `make docs` and commit what it writes"

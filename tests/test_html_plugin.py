@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import pytest
-pytest_plugins = ["lib.pytest_plugin"]
+pytest_plugins = ["lib.plugin.pytest_plugin"]
 
 @pytest.fixture(params=["toy"])
 def subject(request):

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from lib.judging.statistics import confidence, looks, mean_over_prompts, share
-from lib.looks import sizes
+from lib.plugin.looks import sizes
 
 ROOT = Path(__file__).parents[1]
 CONFTEST = """
 import pytest
 
-pytest_plugins = ["lib.pytest_plugin"]
+pytest_plugins = ["lib.plugin.pytest_plugin"]
 
 def pytest_generate_tests(metafunc):
     metafunc.parametrize("subject", ["toy"], scope="session", indirect=True)
@@ -27,7 +27,7 @@ def subject(request):
 
 @pytest.fixture(scope="session")
 def n(request):
-    from lib.looks import LOOK  # not before pytest has loaded it as a plugin
+    from lib.plugin.looks import LOOK  # not before pytest has loaded it as a plugin
 
     return request.config.stash.get(LOOK, request.config.option.claims_prompts)
 """

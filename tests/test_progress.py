@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import progress
+from lib.plugin import progress
 
 pytest_plugins = ["pytester"]
 
@@ -56,20 +56,20 @@ def test_it_ends_where_the_computation_fails():
 
 
 def test_nothing_is_said_in_a_pipe(pytester):
-    pytester.makeconftest('pytest_plugins = ["lib.pytest_plugin"]\n')
+    pytester.makeconftest('pytest_plugins = ["lib.plugin.pytest_plugin"]\n')
     pytester.makepyfile(
-        "from lib import progress\ndef test_it(pytestconfig):\n"
+        "from lib.plugin import progress\ndef test_it(pytestconfig):\n"
         "    assert not pytestconfig.pluginmanager.has_plugin('claims-progress')\n"
     )
     pytester.runpytest().assert_outcomes(passed=1)
 
 
 def test_it_is_said_at_a_terminal_and_not_captured(pytester):
-    pytester.makeconftest('pytest_plugins = ["lib.pytest_plugin"]\n')
+    pytester.makeconftest('pytest_plugins = ["lib.plugin.pytest_plugin"]\n')
     pytester.makepyfile(
         """
         import time, pytest
-        from lib import progress
+        from lib.plugin import progress
         progress.PATIENCE = progress.EVERY = 0.01
 
         @pytest.fixture(scope="module")

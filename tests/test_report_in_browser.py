@@ -64,7 +64,7 @@ CONFTEST = """
 import pytest
 from lib.judging.references import Reference
 
-pytest_plugins = ["lib.pytest_plugin"]
+pytest_plugins = ["lib.plugin.pytest_plugin"]
 
 @pytest.fixture(params=["toy"])
 def subject(request):

@@ -17,9 +17,11 @@ from lib.reports import html_report
 
 ROOT = Path(__file__).parents[1]
 EARLIER = "an earlier report"
-CONFTEST = (
-    'import pytest\npytest_plugins = ["lib.pytest_plugin"]\n@pytest.fixture(params=["toy"])\ndef subject(): pass\n'
-)
+CONFTEST = """import pytest
+pytest_plugins = ["lib.plugin.pytest_plugin"]
+@pytest.fixture(params=["toy"])
+def subject(): pass
+"""
 CLAIMS = '''
 import pathlib, time
 

@@ -11,7 +11,7 @@ import pytest
 
 from ioi_fixtures import fixtures
 from lib.judging.measurements import Session
-from lib.workers import device_of, groups, without_group
+from lib.plugin.workers import device_of, groups, without_group
 
 pytest_plugins = ["pytester"]
 
@@ -20,9 +20,9 @@ CONFTEST = """
 import pytest
 from lib.judging.measurements import Subject
 from lib.plugin.item_records import subject_name
-from lib.reporting import NOT_MEASURED
+from lib.plugin.reporting import NOT_MEASURED
 
-pytest_plugins = ["lib.pytest_plugin"]
+pytest_plugins = ["lib.plugin.pytest_plugin"]
 
 def pytest_addoption(parser):
     parser.addoption("--wrong")
@@ -54,7 +54,7 @@ def described(subject, record, request):
 """
 FIRST = '''
 import time, torch
-from lib.budget import in_batches
+from lib.instruments.budget import in_batches
 
 def test_slow(subject, record):
     """It takes its time."""

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lib.budget import in_batches
 from lib.instruments.addresses import HeadsAt, check_places, places
+from lib.instruments.budget import in_batches
 from lib.instruments.circuit_streams import Plan, circuit_values
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
 from lib.models import forward
@@ -53,7 +53,7 @@ def run_circuits(
 
     circuits: each maps a head to the name, or names, of the positions where it is kept; everywhere else its z is
     `values`. positions: name -> [batch]. values: [layer batch pos head d_head]. run: the prompts, any run of them that
-    kept "resid_pre". answers: [batch 2]. budget: bytes; see lib.budget. Returns [circuit batch].
+    kept "resid_pre". answers: [batch 2]. budget: bytes; see lib.instruments.budget. Returns [circuit batch].
 
     Exact, and the same as one pass a circuit: with every other output replaced by a constant, streams at different
     positions meet only in the kept heads. A stream is therefore computed once for all circuits that agree on

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib.budget import in_batches
 from lib.instruments.addresses import check_position
+from lib.instruments.budget import in_batches
 from lib.instruments.rerun import Intervention, Window, rerun, resid_mid, row_bytes
 from lib.models import forward
 from lib.models.activations import Run, Weights
@@ -30,7 +30,7 @@ def patch_stream(
     """Logit differences of `base` with one site's activation from `source`, for each layer and column of the tokens.
 
     site: one of STREAM_SITES, which both runs must have kept; base also rerun.BASE_SITES. answers: [batch 2].
-    budget: bytes; see lib.budget. Returns [layer pos batch]; past a prompt's last token, base's own logit difference.
+    budget: bytes; see budget.py. Returns [layer pos batch]; past a prompt's last token, base's own logit difference.
 
     Exact: a patch at a position changes nothing before it or below its layer, so only the rest is computed. Where the
     two runs agree at a layer and position in every prompt, the patch is the identity, and base's own value stands.

@@ -20,9 +20,9 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lib.judging import verdicts
-from lib.judging.drawings import Table
+from lib.judging.drawings import Drawing, Table
 from lib.judging.measurements import Claim, Measurement, Mutant, Session
-from lib.judging.verdicts import ORDER, VERDICT_STANDINGS, standing
+from lib.judging.verdicts import ORDER, VERDICT_STANDINGS, Standing, standing
 from lib.reports import drift_page, figures
 
 STRIP_WIDTH = 240  # pixels
@@ -61,6 +61,20 @@ class Family(NamedTuple):
         return set(map(verdicts.of_any_subject, self.claims))
 
 
+class Page(NamedTuple):
+    """What one page shows."""
+
+    session: Session
+    subjects: list[str]
+    families: list[Family]
+    states: list[Standing]  # the standings that occur, best first
+    shown: dict[str, list[tuple[int, Drawing]]]  # by claim, its drawings and their places in `data`
+    data: list[dict]  # plotly's figures, each once
+    scripts: list[Markup]
+    fails_on: dict[str, list[Mutant]]  # by claim
+    numbers: dict[str, int]  # by claim, its address on the page
+
+
 def page(session: Session) -> str:
     """A whole page that stands alone."""
     return TEMPLATES.get_template("report_page.html.jinja").render(
@@ -90,7 +104,7 @@ def body(session: Session) -> Markup:
             data.append(figures.figure(one.drawing))
         shown.setdefault(one.test, []).append((drawn[key], one.drawing))
     grouped = families(session)
-    text = TEMPLATES.get_template("report.html.jinja").render(
+    shows = Page(
         session=session,
         subjects=verdicts.subject_names(session),
         families=grouped,
@@ -100,20 +114,8 @@ def body(session: Session) -> Markup:
         scripts=[Markup(script) for script in _scripts(session)],
         fails_on=fails_on(session),
         numbers={claim.test: i for i, claim in enumerate(session.claims)},
-        claims_about=verdicts.claims_about,
-        strip_width=STRIP_WIDTH,
-        is_table=lambda drawing: isinstance(drawing, Table),
-        **{f.__name__: f for f in (standing, strip, linked, changed)},
-        **{f.__name__: f for f in (verdicts.figures_worst_first, verdicts.measured, verdicts.sample, verdicts.why)},
-        verdict_sentence=verdicts.verdict_sentence,
-        describe=figures.describe,
-        marks=verdicts.MARKS,
-        words=verdicts.WORDS,
-        verdict_words=verdicts.VERDICT_WORDS,
-        verdict_standings=VERDICT_STANDINGS,
-        no_subject=verdicts.NO_SUBJECT,
     )
-    return Markup(text)
+    return Markup(TEMPLATES.get_template("report.html.jinja").render(page=shows))
 
 
 def families(session: Session) -> list[Family]:
@@ -185,3 +187,18 @@ def _policy(scripts: list[str]) -> str:
 
 def _beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+# What every page says the same way: the template's own words and functions.
+TEMPLATES.globals.update(
+    {f.__name__: f for f in (standing, strip, linked, changed, verdicts.claims_about, verdicts.verdict_sentence)},
+    **{f.__name__: f for f in (verdicts.figures_worst_first, verdicts.measured, verdicts.sample, verdicts.why)},
+    describe=figures.describe,
+    is_table=lambda drawing: isinstance(drawing, Table),
+    marks=verdicts.MARKS,
+    words=verdicts.WORDS,
+    verdict_words=verdicts.VERDICT_WORDS,
+    verdict_standings=VERDICT_STANDINGS,
+    no_subject=verdicts.NO_SUBJECT,
+    strip_width=STRIP_WIDTH,
+)

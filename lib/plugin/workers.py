@@ -18,8 +18,8 @@ import torch
 from xdist.workermanage import WorkerController
 
 from lib.plugin.item_records import subject_name
-from lib.pytest_plugin import PROCESSES
-from lib.reporting import NOT_MEASURED, SENTENCE, Reporting
+from lib.plugin.pytest_plugin import PROCESSES
+from lib.plugin.reporting import NOT_MEASURED, SENTENCE, Reporting
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist puts its own default

@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
-from lib.budget import memory_size, within
-from lib.completeness import claims_are_asked_for
 from lib.files import check_writable
+from lib.instruments.budget import memory_size, within
 from lib.judging.recorder import Recorder
 from lib.judging.references import Reference
 from lib.judging.statistics import Estimate
 from lib.models.backends import BACKENDS, default_backend
 from lib.models.model import DTYPES
-from lib.reporting import Reporting
+from lib.plugin.completeness import claims_are_asked_for
+from lib.plugin.reporting import Reporting
 
 pytest_plugins = [
-    "lib.baseline_plugin",
-    "lib.html_plugin",
-    "lib.interruptions",
-    "lib.looks",
-    "lib.progress",
-    "lib.workers",
+    "lib.plugin.baseline_plugin",
+    "lib.plugin.html_plugin",
+    "lib.plugin.interruptions",
+    "lib.plugin.looks",
+    "lib.plugin.progress",
+    "lib.plugin.workers",
 ]
 FEWEST = 24  # prompts: two of each of a dozen templates
 EXAMPLES = 4  # drawn for each claim about generated examples

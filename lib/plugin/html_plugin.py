@@ -1,7 +1,7 @@
 """Has pytest-html write the claim report: html_report.py's body as its summary, and its own table below as the log.
 
 pytest-html inserts its summary, cells and environment as they are, so they are escaped here or left out. It opens the
-file it writes where an earlier report may stand; lib/reporting.py's way of writing takes that over.
+file it writes where an earlier report may stand; lib/plugin/reporting.py's way of writing takes that over.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 from pytest_html.basereport import BaseReport
 from pytest_html.report_data import ReportData
 
-from lib.pytest_plugin import require_writable
-from lib.reporting import Reporting
+from lib.plugin.pytest_plugin import require_writable
+from lib.plugin.reporting import Reporting
 from lib.reports import html_report
 
 VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lib.completeness import selection
 from lib.files import write_whole
 from lib.judging.baselines import BaselineError, as_baseline, compare, read_session
 from lib.judging.measurements import Comparison, Session, as_json
-from lib.reporting import Reporting
+from lib.plugin.completeness import selection
+from lib.plugin.reporting import Reporting
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

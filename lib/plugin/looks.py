@@ -13,12 +13,12 @@ from itertools import pairwise
 import pytest
 from _pytest.runner import runtestprotocol  # what the plugins that rerun tests are built on
 
-from lib.completeness import claims_are_asked_for
 from lib.judging.measurements import Measurement
 from lib.judging.statistics import looks
+from lib.plugin.completeness import claims_are_asked_for
 from lib.plugin.item_records import forget, recorded
-from lib.pytest_plugin import FEWEST
-from lib.reporting import LOOKS
+from lib.plugin.pytest_plugin import FEWEST
+from lib.plugin.reporting import LOOKS
 
 STEP = 4
 LOOK = pytest.StashKey[int]()  # how many prompts this look takes; all there are where it is not set

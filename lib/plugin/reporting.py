@@ -1,4 +1,4 @@
-"""Turns test reports into the session's list of claims, and writes the reports at its end.
+"""Collects the session's list of claims from test reports, and has it written and printed at the end.
 
 Reads what recorder.py put into each test report, so it works the same where tests ran in worker processes.
 """
@@ -19,13 +19,13 @@ from typing import Protocol
 import pytest
 from rich.console import Console
 
-from lib.budget import BatchHalved
-from lib.completeness import selection
-from lib.files import write_together
+from lib.instruments.budget import BatchHalved
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.judging.recorder import Recorder
+from lib.plugin.completeness import selection
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
-from lib.reports import markdown_summary, terminal
+from lib.reports import terminal
+from lib.reports.writing import add_summary, write_reports
 
 VERSIONS_OF = (
     "torch",
@@ -66,7 +66,7 @@ class Reporting:
         self.notes: list[str] = []
         self.order: dict[str, int] = {}  # places of tests in the report, where they do not arrive in order
         self.reports: dict[Path, str] = {}  # what is to be written at the end
-        self.written: list[str] = []
+        self.written: list[Path] = []
         self.ended = ""
         self.guard: Guard | None = None
         self.drift: Comparison | None = None
@@ -159,7 +159,8 @@ class Reporting:
                 self.drift = self.guard.check(self.session(), self.faults)
             self.measured = self.session()
             self.reports[folder / "claims.json"] = as_json(self.measured)
-            self._summarise()
+            if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+                self.faults += add_summary(self.session(), summary)
         yield
         failed = self.faults or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
@@ -169,32 +170,10 @@ class Reporting:
     def pytest_sessionfinish_of_pytest_html(self) -> Iterator[None]:
         """Write the reports once the page is there, and before the terminal says where they are."""
         try:
-            yield  # in here lib/html_plugin.py adds the page
+            yield  # in here html_plugin.py adds the page
         finally:
-            self._write()
-
-    def _write(self) -> None:
-        """Write the reports, those of one folder together. Where that fails, the earlier files stay, and the run fails
-        and says so."""
-        for folder in dict.fromkeys(path.parent.resolve() for path in self.reports):
-            paths = [path for path in self.reports if path.parent.resolve() == folder]
-            try:
-                write_together(folder, {path.name: self.reports[path] for path in paths})
-                self.written += map(str, paths)
-            except OSError as error:
-                for path in paths:
-                    kept = "the file of an earlier run is still there" if path.is_file() else "there is no report"
-                    self.faults.append(f"{path} could not be written ({error.strerror or error}): {kept}")
-
-    def _summarise(self) -> None:
-        """Where a CI service asks for a summary of the job in Markdown, add one."""
-        asked = os.environ.get("GITHUB_STEP_SUMMARY")
-        if asked:
-            try:
-                with open(asked, "a", encoding="utf-8") as file:
-                    file.write(markdown_summary.render(self.session()))
-            except OSError as error:
-                self.faults.append(f"the summary could not be written to {asked} ({error.strerror})")
+            self.written, faults = write_reports(self.reports)
+            self.faults += faults
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.claims:
@@ -205,7 +184,7 @@ class Reporting:
             )
             terminal.render(self.session(), console)
             if self.written:
-                terminalreporter.write_line(f"written: {' and '.join(self.written)}")
+                terminalreporter.write_line(f"written: {' and '.join(map(str, self.written))}")
         for fault in self.faults:
             terminalreporter.write_line(fault, red=True)
 
