@@ -2,9 +2,9 @@
 
 pytest_plugins = [
     "lib.plugin.pytest_plugin",
-    "ioi_fixtures.fixtures",
-    "ioi_fixtures.experiments",
-    "ioi_fixtures.circuit_fixtures",
-    "ioi_fixtures.drawings",
-    "ioi_fixtures.outline",
+    "ioi_fixtures.pytest_fixtures.fixtures",
+    "ioi_fixtures.pytest_fixtures.experiments",
+    "ioi_fixtures.pytest_fixtures.circuit_fixtures",
+    "ioi_fixtures.pytest_fixtures.drawings",
+    "ioi_fixtures.pytest_fixtures.outline",
 ]

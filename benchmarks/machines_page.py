@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.bench import machine
 from benchmarks.runs import ROOT
-from ioi_fixtures.outline import HEADINGS
+from ioi_fixtures.pytest_fixtures.outline import HEADINGS
 from lib.judging.baselines import ROUNDING, compare
 from lib.judging.measurements import Comparison, Measurement, Session
 from lib.judging.verdicts import standing

@@ -2,7 +2,7 @@
 writes docs/MUTANTS.md and the record.
 
 A claim that no mutant fails may be one that cannot fail; a mutant that its own family passes is a mechanism that nobody
-checks. The record, ioi_fixtures/mutants.json, is what the report shows. The runs are kept: see runs.py.
+checks. The record, ioi_fixtures/pytest_fixtures/mutants.json, is what the report shows. The runs are kept: see runs.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import TypeAdapter
 from benchmarks.runs import ROOT, in_short, run, short
 from benchmarks.spoilt import SOURCES, SPOILT
 from ioi_fixtures import planted
-from ioi_fixtures.outline import HEADINGS, KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
 from ioi_fixtures.planted.broken import broken_design
+from ioi_fixtures.pytest_fixtures.outline import HEADINGS, KILLS
 from lib.judging.measurements import Mutant, Session
 from lib.judging.verdicts import of_any_subject, standing
 

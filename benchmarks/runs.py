@@ -1,7 +1,7 @@
 """Runs of the claims in this process, one after another, each kept as a file that other programs read.
 
 A run that is kept is not made again, so a program that was stopped goes on where it was; one of other sources is never
-taken for it. A model that the run before used is still loaded (see `kept` in ioi_fixtures/fixtures.py).
+taken for it. A model that the run before used is still loaded (see `kept` in ioi_fixtures/pytest_fixtures/fixtures.py).
 """
 
 from __future__ import annotations

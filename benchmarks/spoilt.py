@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from ioi_fixtures import variants
+from ioi_fixtures.sentences import variants
 from lib.models.model import DTYPES
 from tests import faults
 

@@ -26,9 +26,10 @@ from benchmarks.bench import machine
 from benchmarks.orders import PRODUCTS
 from benchmarks.work import LAYOUTS
 from ioi_fixtures import planted
-from ioi_fixtures.circuit import CIRCUIT_HEADS
-from ioi_fixtures.prompts import Batch, encode, make_prompts
-from ioi_fixtures.variants import abc
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
+from ioi_fixtures.published import FOLDER
+from ioi_fixtures.sentences.prompts import Batch, encode, make_prompts
+from ioi_fixtures.sentences.variants import abc
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_logits
@@ -140,7 +141,7 @@ def of_random(model: Model, *, n: int) -> tuple[Prompts, Prompts]:
 
 def page(found: Mapping[str, Mapping[str, Mapping]], n: int) -> str:
     """The whole page, from what was found for each model and kind."""
-    band = read_references(ROOT / "ioi_fixtures" / "published.toml")["instruments/number-type"].accept
+    band = read_references(FOLDER)["instruments/number-type"].accept
     versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers"))
     lines = [
         "# How far the number type moves a figure",

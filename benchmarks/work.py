@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor
 
-from ioi_fixtures.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.circuits.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
 from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits

@@ -7,8 +7,8 @@ END, and there to the name movers' queries.
 
 import pytest
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS, NEGATIVE_NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.drawings import recovery_by_layer
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, NEGATIVE_NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.pytest_fixtures.drawings import recovery_by_layer
 from lib.models.heads import heads, without
 
 BY_OUTPUT = heads("5.5 6.9 3.0")

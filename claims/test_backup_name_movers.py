@@ -2,8 +2,8 @@
 
 import pytest
 
-from ioi_fixtures.circuit import NAME_MOVERS, NEGATIVE_NAME_MOVERS
-from ioi_fixtures.drawings import change_by_head
+from ioi_fixtures.circuits.circuit import NAME_MOVERS, NEGATIVE_NAME_MOVERS
+from ioi_fixtures.pytest_fixtures.drawings import change_by_head
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.readout import scale_ratio
 from lib.judging.statistics import mean_over_prompts, ratio_of_means

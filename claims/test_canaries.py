@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from ioi_fixtures.canaries import (
+from ioi_fixtures.circuits.canaries import (
     ABLATED,
     ABLATED_LOGIT_DIFFERENCE,
     ATTRIBUTION_CHANGES,
@@ -33,7 +33,7 @@ from ioi_fixtures.canaries import (
     without_head,
     wrong_tokens,
 )
-from ioi_fixtures.variants import swap_s2
+from ioi_fixtures.sentences.variants import swap_s2
 from lib.instruments.attribution import attribution_by_head, attribution_by_layer, logit_lens
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.readout import logit_of, probability_of, recovered, scale_ratio

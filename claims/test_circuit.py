@@ -6,9 +6,9 @@ template; MLPs are left to compute.
 
 import pytest
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS
-from ioi_fixtures.drawings import completeness
-from ioi_fixtures.knockouts import COMPLETENESS_K, GREEDIEST_K, GREEDY_K, K_SETS
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
+from ioi_fixtures.circuits.knockouts import COMPLETENESS_K, GREEDIEST_K, GREEDY_K, K_SETS
+from ioi_fixtures.pytest_fixtures.drawings import completeness
 from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import Head, heads
 

@@ -1,12 +1,12 @@
 """What a circuit file states of a model: who attends where, writes what and reads from whom, and that the heads it
-names do the task. Asked with --claims-circuit FILE; the file's format is in ioi_fixtures/circuit_file.py.
+names do the task. Asked with --claims-circuit FILE; the file's format is in ioi_fixtures/circuits/circuit_file.py.
 
 Other heads are, throughout, those that are in no class of the file at the same position.
 """
 
 import pytest
 
-from ioi_fixtures.circuit_fixtures import RANDOM_CIRCUITS
+from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.judging.statistics import mean_over_prompts, ratio_of_means

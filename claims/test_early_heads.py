@@ -2,8 +2,8 @@
 
 import pytest
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS, DUPLICATE_TOKEN, INDUCTION, PREVIOUS_TOKEN
-from ioi_fixtures.drawings import pattern_of
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, DUPLICATE_TOKEN, INDUCTION, PREVIOUS_TOKEN
+from ioi_fixtures.pytest_fixtures.drawings import pattern_of
 from lib.instruments.attention import attention
 from lib.judging.statistics import mean_over_prompts
 from lib.models.heads import Head, heads, without

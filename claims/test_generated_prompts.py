@@ -10,10 +10,10 @@ large whatever --claims-prompts says; `--hypothesis-profile thorough` draws more
 import pytest
 from hypothesis import given, settings, target
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.encoding import run_on
-from ioi_fixtures.strategies import SEEDS, batches_of_prompts, samples
-from ioi_fixtures.variants import abc, fresh_names
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.sentences.encoding import run_on
+from ioi_fixtures.sentences.strategies import SEEDS, batches_of_prompts, samples
+from ioi_fixtures.sentences.variants import abc, fresh_names
 from lib.instruments.attention import attends_most_to_first
 from lib.instruments.identities import PARTS, attention_to_later_tokens, attribution_gap
 from lib.judging.statistics import exact, mean_over_prompts, share

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ioi_fixtures.drawings import attribution_by_part, lens_by_layer, top_tokens_of
+from ioi_fixtures.pytest_fixtures.drawings import attribution_by_part, lens_by_layer, top_tokens_of
 from lib.instruments.attribution import attribution_by_layer, logit_lens
 from lib.judging.statistics import mean_over_prompts, ratio_of_means
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ioi_fixtures.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, NAME_MOVERS
-from ioi_fixtures.drawings import attention_against_projection, attention_by_position, pattern_of
+from ioi_fixtures.circuits.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, NAME_MOVERS
+from ioi_fixtures.pytest_fixtures.drawings import attention_against_projection, attention_by_position, pattern_of
 from lib.instruments.attention import attention, value_weighted_attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ioi_fixtures.circuit import NEGATIVE_NAME_MOVERS
-from ioi_fixtures.drawings import attention_against_projection, pattern_of
+from ioi_fixtures.circuits.circuit import NEGATIVE_NAME_MOVERS
+from ioi_fixtures.pytest_fixtures.drawings import attention_against_projection, pattern_of
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ioi_fixtures.circuit import (
+from ioi_fixtures.circuits.circuit import (
     CIRCUIT_HEADS,
     DUPLICATE_TOKEN,
     INDUCTION,

@@ -5,9 +5,9 @@ What they carry is two signals: which token the subject is, and, stronger, where
 
 import pytest
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
-from ioi_fixtures.signals import CELL_VARIANTS, fit_error, signal_coefficient
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.circuits.signals import CELL_VARIANTS, fit_error, signal_coefficient
+from ioi_fixtures.pytest_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
 from lib.instruments.attention import attention
 from lib.judging.statistics import mean_over_prompts, ratio_of_means
 from lib.models.heads import select, without

@@ -7,7 +7,7 @@ once on its released weights and guard the reading and processing of weights fro
 
 import pytest
 
-from ioi_fixtures.circuit import (
+from ioi_fixtures.circuits.circuit import (
     CIRCUIT_HEADS,
     INDUCTION,
     NAME_MOVERS,

@@ -7,10 +7,10 @@ would be an error.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import Tensor
 
+from ioi_fixtures.published import FOLDER
 from lib.instruments import identities
 from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
@@ -20,7 +20,7 @@ from lib.models.heads import heads
 from lib.models.model import SITES, Model, load
 from tests.random_model import other_names, prompts
 
-PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
+PUBLISHED = read_references(FOLDER)
 BATCH = prompts(6)
 OTHER = other_names(BATCH)
 KEPT = tuple(SITES)

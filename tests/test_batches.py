@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tokenizers import processors
 from transformers import AutoTokenizer
 
-from ioi_fixtures import variants
-from ioi_fixtures.prompts import Prompt, check_words, encode, make_prompts
-from ioi_fixtures.strategies import batches_of_prompts
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.prompts import Prompt, check_words, encode, make_prompts
+from ioi_fixtures.sentences.strategies import batches_of_prompts
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 from tests.word_tokenizer import word_level
 
 few = settings(derandomize=True, deadline=None, max_examples=25)

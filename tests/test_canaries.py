@@ -15,10 +15,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from ioi_fixtures import canaries as data
-from ioi_fixtures.canaries import CANARIES, as_printed, wrong_tokens
-from ioi_fixtures.prompts import encode
-from ioi_fixtures.variants import swap_s2
+from ioi_fixtures.circuits import canaries as data
+from ioi_fixtures.circuits.canaries import CANARIES, as_printed, wrong_tokens
+from ioi_fixtures.published import FOLDER
+from ioi_fixtures.sentences.prompts import encode
+from ioi_fixtures.sentences.variants import swap_s2
 from lib.instruments.readout import probability_of, recovered
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
@@ -86,7 +87,7 @@ def test_the_printed_figures_agree_with_each_other():
 
 
 def test_a_printed_figure_s_band_is_around_it():
-    family = read_references(ROOT / "ioi_fixtures" / "published.toml")["canaries/head-attribution"]
+    family = read_references(FOLDER)["canaries/head-attribution"]
     claim = as_printed(family, -1.899)
     assert claim.says == "-1.899"
     assert claim.source == family.source

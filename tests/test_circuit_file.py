@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ioi_fixtures.circuit_file import BEFORE, DRAWS, by_head, other_senders, random_places, read_circuit
-from ioi_fixtures.prompts import encode, make_prompts
+from ioi_fixtures.circuits.circuit_file import BEFORE, DRAWS, by_head, other_senders, random_places, read_circuit
+from ioi_fixtures.sentences.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.models.checkpoint import read_config
 from lib.models.heads import Head, heads

@@ -6,6 +6,7 @@ import pytest
 
 from docs.claims_table import TABLE, read_baseline, table
 from ioi_fixtures import planted
+from ioi_fixtures.published import FOLDER
 from lib.judging.references import read_references
 from lib.models.model import hash_weights
 from lib.plugin.reporting import sentence
@@ -37,7 +38,7 @@ def test_the_kept_run_has_every_claim_of_the_reference_model():
 
 
 def test_the_kept_run_was_judged_by_the_present_references():
-    references = read_references(ROOT / "ioi_fixtures" / "published.toml")
+    references = read_references(FOLDER)
     for claim in read_baseline().claims:
         for figure in claim.measurements:
             assert figure.published.model_dump() == references[figure.published.id].model_dump(), REMEDY

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS, NAME_MOVERS
-from ioi_fixtures.drawings import (
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, NAME_MOVERS
+from ioi_fixtures.pytest_fixtures.drawings import (
     attention_against_projection,
     attention_by_position,
     attribution_by_part,
@@ -15,7 +15,7 @@ from ioi_fixtures.drawings import (
     top_tokens_of,
     words_of,
 )
-from ioi_fixtures.prompts import encode, make_prompts
+from ioi_fixtures.sentences.prompts import encode, make_prompts
 from lib.instruments.attribution import attribution_by_layer, logit_lens
 from lib.instruments.readout import top_tokens
 from lib.models.heads import Head

@@ -12,8 +12,8 @@ from benchmarks.mutants import digest, survivors
 from benchmarks.power import Sampled, caught, needed, passes, sampled
 from benchmarks.spoilt import SPOILT
 from docs.incidents_table import read_incidents
-from ioi_fixtures.outline import KILLS
 from ioi_fixtures.planted import CONTROL, MUTANTS
+from ioi_fixtures.pytest_fixtures.outline import KILLS
 from lib.judging.baselines import read_session
 from lib.judging.measurements import Mutant
 from lib.judging.references import Band

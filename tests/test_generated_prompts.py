@@ -33,7 +33,7 @@ def right(subject):
 # Wrong on prompts with a name that begins with J; names are in alphabetical order, so a J is nowhere near the first.
 FAULT = '''
 from hypothesis import given
-from ioi_fixtures.strategies import batches_of_prompts
+from ioi_fixtures.sentences.strategies import batches_of_prompts
 from lib.judging.statistics import exact
 
 @given(prompts=batches_of_prompts(max_size=4))

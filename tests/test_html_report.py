@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ioi_fixtures.outline import ADDRESSES, HEADINGS
+from ioi_fixtures.published import FOLDER
+from ioi_fixtures.pytest_fixtures.outline import ADDRESSES, HEADINGS
 from lib.judging.baselines import compare
 from lib.judging.measurements import Session
 from lib.judging.references import read_references
@@ -197,7 +198,7 @@ def test_a_source_is_a_link_where_its_address_is_known():
 
 
 def test_every_source_that_names_authors_can_be_looked_up():
-    published = read_references(ROOT / "ioi_fixtures" / "published.toml")
+    published = read_references(FOLDER)
     for reference in published.values():
         if "et al." in reference.source or "demo" in reference.source:
             assert "<a href" in linked(reference.source, dict(ADDRESSES)), reference.source

@@ -1,12 +1,12 @@
 """Every identity holds on a model as it is, and has been seen to fail on a library that gets that very thing wrong."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ioi_fixtures.published import FOLDER
 from lib.instruments.identities import (
     EDITABLE,
     NOT_EDITABLE,
@@ -31,7 +31,7 @@ from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
 from tests.random_model import one_thread, prompts, random_model, save_random
 
-PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
+PUBLISHED = read_references(FOLDER)
 ADDS, MLP_ADDS, HANDS_ON, IS_SUM, HEADS, READ, SOFTMAX, SUMS, MOVES, SCALE = PARTS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs.incidents_table import TABLE, read_incidents, table
-from ioi_fixtures.prompts import encode, make_prompts
+from ioi_fixtures.sentences.prompts import encode, make_prompts
 from lib.models import backends
 from lib.models.model import CannotLoad, Model, load
 from tests.faults import FAULTS

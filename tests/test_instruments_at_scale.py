@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ioi_fixtures import planted
-from ioi_fixtures.prompts import encode, make_prompts
-from ioi_fixtures.variants import abc
+from ioi_fixtures.sentences.prompts import encode, make_prompts
+from ioi_fixtures.sentences.variants import abc
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits

@@ -15,8 +15,8 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from ioi_fixtures import planted
 from ioi_fixtures.planted import build, codes, heads, layout, tokenizer
-from ioi_fixtures.prompts import encode, make_prompts
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES
+from ioi_fixtures.sentences.prompts import encode, make_prompts
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES
 from lib.models.model import hash_weights
 from tests.rounding import EQUAL, agree, rounding
 

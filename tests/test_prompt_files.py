@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from ioi_fixtures import variants
-from ioi_fixtures.prompt_files import read_prompts
-from ioi_fixtures.prompts import encode
-from ioi_fixtures.words import NAMES
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.prompt_files import read_prompts
+from ioi_fixtures.sentences.prompts import encode
+from ioi_fixtures.sentences.words import NAMES
 from tests.word_tokenizer import word_level
 
 MEETING = "At dawn Mary and John met by the lake, and John threw a stone to"

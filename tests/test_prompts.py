@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ioi_fixtures.prompts import PLACEHOLDER, Prompt, make_prompts
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.prompts import PLACEHOLDER, Prompt, make_prompts
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 IOI = Prompt(0, "When {A} and {B} met, {S} spoke to", "ABBA", io="Mary", s1="John", s2="John", answers=("Mary", "John"))
 

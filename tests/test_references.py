@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ioi_fixtures import published
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
 
-PUBLISHED = Path(__file__).parents[1] / "ioi_fixtures" / "published.toml"
 CLAIMS = Path(__file__).parents[1] / "claims"
-REFERENCES = read_references(PUBLISHED)
+REFERENCES = read_references(published.FOLDER)
 ENTRY = 'says = "1"\nsource = "S"\nhow = "h"\nwhy = "w"\n'
 
 
@@ -74,6 +74,24 @@ def test_an_unsound_entry_is_refused_with_file_entry_and_key(tmp_path, text, say
     with pytest.raises(ValueError, match=says) as error:
         _read(tmp_path, text)
     assert "published.toml" in str(error.value)
+
+
+def test_an_entry_that_two_files_of_a_folder_have_is_refused(tmp_path):
+    for name, id in (("a", "x/1"), ("b", "x/2")):
+        (tmp_path / f"{name}.toml").write_text(f'["{id}"]\n{ENTRY}accept = {{ above = 2 }}', encoding="utf-8")
+    assert list(read_references(tmp_path)) == ["x/1", "x/2"]
+    (tmp_path / "c.toml").write_text(f'["x/1"]\n{ENTRY}accept = {{ above = 3 }}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"c\.toml: \['x/1'\] stands in another file"):
+        read_references(tmp_path)
+
+
+def test_figures_stand_in_a_file_named_as_the_claims_that_read_them():
+    """All figures of a file whose claims read them; what several families read is in one of theirs."""
+    for file in published.FOLDER.glob("*.toml"):
+        asked = asked_of_published((CLAIMS / f"test_{file.stem}.py").read_text("utf-8"))
+        shared = {"behaviour/something-to-share"}  # by whoever divides by the logit difference
+        for id in read_references(file):
+            assert id in shared or any(re.fullmatch(pattern, id) for pattern in asked), f"{file.name}: {id}"
 
 
 def test_an_unknown_id_is_answered_with_the_nearest():

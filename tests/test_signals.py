@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ioi_fixtures.signals import fit_error, signal_coefficient
+from ioi_fixtures.circuits.signals import fit_error, signal_coefficient
 from tests.rounding import EQUAL, agree
 
 # Wang et al. 2022, App. A, Fig. 9: token signal, position signal -> logit difference.

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import find, given, settings
 
-from ioi_fixtures import strategies
-from ioi_fixtures.prompts import make_prompts
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences import strategies
+from ioi_fixtures.sentences.prompts import make_prompts
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 few = settings(derandomize=True, deadline=None, max_examples=50)
 search = settings(derandomize=True, deadline=None, max_examples=5000, database=None)

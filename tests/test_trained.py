@@ -6,13 +6,13 @@ import re
 
 import torch
 
-from ioi_fixtures.circuit_file import read_circuit
+from ioi_fixtures.circuits.circuit_file import read_circuit
 from ioi_fixtures.planted.tokenizer import vocabulary
+from ioi_fixtures.sentences.words import NAMES, TEMPLATES
 from ioi_fixtures.trained import DIRECTORY
 from ioi_fixtures.trained.find import find
 from ioi_fixtures.trained.sentences import Sentences, is_kept_back, kept_back, patterns
 from ioi_fixtures.trained.train import evaluate, losses, train
-from ioi_fixtures.words import NAMES, TEMPLATES
 from lib.models.model import hash_weights
 from tests.random_model import one_thread
 from tests.rounding import EQUAL, agree

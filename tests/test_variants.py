@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ioi_fixtures import variants
-from ioi_fixtures.prompts import Prompt, encode, make_prompts
-from ioi_fixtures.strategies import batches_of_prompts
-from ioi_fixtures.words import NAMES
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.prompts import Prompt, encode, make_prompts
+from ioi_fixtures.sentences.strategies import batches_of_prompts
+from ioi_fixtures.sentences.words import NAMES
 from tests.word_tokenizer import word_level
 
 few = settings(derandomize=True, deadline=None, max_examples=25)

@@ -1,12 +1,12 @@
 """The witness agrees with a sound model, and what is wrong with an unsound one is named: a tensor, a site, a figure."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
+from ioi_fixtures.published import FOLDER
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
@@ -17,7 +17,7 @@ from tests import hook_loops
 from tests.random_model import one_thread, other_names, prompts, random_model, save_random
 from tests.rounding import EQUAL, agree
 
-PUBLISHED = read_references(Path(__file__).parents[1] / "ioi_fixtures" / "published.toml")
+PUBLISHED = read_references(FOLDER)
 BATCH = prompts(2)
 OTHER = other_names(BATCH)
 

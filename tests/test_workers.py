@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ioi_fixtures import fixtures
+from ioi_fixtures.pytest_fixtures import fixtures
 from lib.judging.measurements import Session
 from lib.plugin.workers import device_of, groups, without_group
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from ioi_fixtures.prompts import make_prompts
-from ioi_fixtures.variants import abc
+from ioi_fixtures.sentences.prompts import make_prompts
+from ioi_fixtures.sentences.variants import abc
 from lib.judging.measurements import measurement
 from lib.judging.statistics import Estimate
 from lib.reports import html_report

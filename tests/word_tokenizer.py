@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ioi_fixtures.prompts import PLACEHOLDER
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.prompts import PLACEHOLDER
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 PROMPT_WORDS = (*NAMES, *PLACES, *OBJECTS, ",", *PLACEHOLDER.sub("", " ".join(TEMPLATES)).replace(",", "").split())
 

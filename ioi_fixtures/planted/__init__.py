@@ -30,9 +30,9 @@ from pathlib import Path
 
 from safetensors.numpy import save_file
 
-from ioi_fixtures import words
 from ioi_fixtures.planted import build, heads, tokenizer
 from ioi_fixtures.planted.broken import CONTROL, MUTANTS, broken_design
+from ioi_fixtures.sentences import words
 from lib.suggestions import suggestion
 
 __all__ = ["CONTROL", "MUTANTS", "directory"]

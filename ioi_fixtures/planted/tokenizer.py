@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 SPECIAL = "<|endoftext|>"
 _PIECE = r" ?\w+|[^\w\s]"

@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ioi_fixtures import variants
-from ioi_fixtures.circuit_file import BEFORE, by_head, other_senders
-from ioi_fixtures.prompts import encode, make_prompts
+from ioi_fixtures.circuits.circuit_file import BEFORE, by_head, other_senders
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.files import write_whole
 from lib.instruments.ablation import means_by_group, run_circuits

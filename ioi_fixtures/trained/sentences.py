@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.planted.tokenizer import vocabulary
-from ioi_fixtures.prompts import Prompt, draw, make_prompts, stream
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.prompts import Prompt, draw, make_prompts, stream
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 THIRD_PERSON = 0.25  # share of sentences with no repeated name
 _PIECE = re.compile(r" \{\w+\}| ?\w+|[^\w\s]")  # a slot, or a token as planted/tokenizer.py splits them

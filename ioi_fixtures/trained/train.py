@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures.planted import tokenizer
-from ioi_fixtures.prompts import encode
+from ioi_fixtures.sentences.prompts import encode
 from ioi_fixtures.trained import DIRECTORY
 from ioi_fixtures.trained.sentences import Sentences, kept_back
 from lib.files import write_whole

@@ -130,18 +130,29 @@ class References(Mapping[str, Reference]):
 
 
 def read_references(path: Path) -> References:
-    """References from a TOML file with one table a figure. Raises ValueError naming file, entry and key."""
+    """References from a TOML file with one table a figure, or from every such file of a folder.
+
+    Raises ValueError naming file, entry and key, also where two files have an entry of the same name.
+    """
+    entries: dict[str, Reference] = {}
+    for file in sorted(path.glob("*.toml")) if path.is_dir() else [path]:
+        for reference in _read_file(file):
+            if reference.id in entries:
+                raise ValueError(f"{file}: [{reference.id!r}] stands in another file of {path} as well")
+            entries[reference.id] = reference
+    return References(entries)
+
+
+def _read_file(path: Path) -> Iterator[Reference]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from error
-    entries = {}
     for id, table in tables.items():
         try:
-            entries[id] = Reference.model_validate({"id": id, **table})
+            yield Reference.model_validate({"id": id, **table})
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'entry'}: {fault['msg']}" for fault in error.errors()
             )
             raise ValueError(f"{path}: [{id!r}]: {faults}") from error
-    return References(entries)

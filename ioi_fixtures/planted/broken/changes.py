@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ioi_fixtures.circuit import (
+from ioi_fixtures.circuits.circuit import (
     DUPLICATE_TOKEN,
     INDUCTION,
     NAME_MOVERS,

@@ -34,7 +34,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
 )
 
 _TRANSFORMER_LENS = "https://github.com/TransformerLensOrg/TransformerLens"
-# Names as published.toml writes them.
+# Names as ioi_fixtures/published/ writes them.
 ADDRESSES: Mapping[str, str] = MappingProxyType(
     {
         "Wang et al. 2022": "https://arxiv.org/abs/2211.00593",

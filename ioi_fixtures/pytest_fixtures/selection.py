@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ioi_fixtures.circuit_file import CircuitFile
-from ioi_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
+from ioi_fixtures.circuits.circuit_file import CircuitFile
+from ioi_fixtures.pytest_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.models.backends import check_backend
 from lib.models.checkpoint import CannotLoad, Checkpoint
 from lib.models.model import choose_device, read_tokenizer

@@ -11,8 +11,8 @@ from itertools import product
 
 from hypothesis import strategies as st
 
-from ioi_fixtures.prompts import ORDERS, Prompt, make_prompts
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.prompts import ORDERS, Prompt, make_prompts
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 
 SEEDS = st.integers(0, 2**32 - 1)
 # Drawn in pairs: Hypothesis deletes up to five draws at once, which is then one prompt of a batch (Hypothesis 6.170).

@@ -23,8 +23,8 @@ Out of scope: drawing prompts (`prompts`), patching anything.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from ioi_fixtures.prompts import Prompt, draw, stream
-from ioi_fixtures.words import NAMES
+from ioi_fixtures.sentences.prompts import Prompt, draw, stream
+from ioi_fixtures.sentences.words import NAMES
 
 
 def abc(prompts: Iterable[Prompt], *, seed: int) -> tuple[Prompt, ...]:

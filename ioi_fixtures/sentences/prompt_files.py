@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ioi_fixtures.prompts import Prompt, encode
+from ioi_fixtures.sentences.prompts import Prompt, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ioi_fixtures.prompts import Batch, Prompt, check_words, encode
+from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words, encode
 from lib.models.activations import Run
 from lib.models.model import Model
 

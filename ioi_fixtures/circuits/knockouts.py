@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, NAME_MOVERS
-from ioi_fixtures.prompts import stream
+from ioi_fixtures.circuits.circuit import CIRCUIT, CIRCUIT_HEADS, NAME_MOVERS
+from ioi_fixtures.sentences.prompts import stream
 from lib.models.heads import Head, heads
 
 

@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from ioi_fixtures.circuit import CIRCUIT_HEADS
-from ioi_fixtures.circuit_file import CircuitFile, Edge, HeadClass, by_head, other_senders, random_places, read_circuit
-from ioi_fixtures.prompts import Batch
-from ioi_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
+from ioi_fixtures.circuits.circuit_file import (
+    CircuitFile,
+    Edge,
+    HeadClass,
+    by_head,
+    other_senders,
+    random_places,
+    read_circuit,
+)
+from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
+from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.models.activations import Run

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ioi_fixtures.prompts import stream
+from ioi_fixtures.sentences.prompts import stream
 from lib.models.heads import Head, heads
 
 NAME_MOVERS = heads("9.9 9.6 10.0")  # §3.1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ioi_fixtures.prompts import Batch, Prompt, check_words, encode
+from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words, encode
 from lib.judging.references import Band, Reference
 from lib.models.heads import Head
 from lib.models.model import Edit, Model

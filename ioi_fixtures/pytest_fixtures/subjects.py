@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ioi_fixtures import planted
-from ioi_fixtures.circuit import CIRCUIT_HEADS
+from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from lib.models.checkpoint import CannotLoad, locate, read_config
 from lib.models.heads import Head
 

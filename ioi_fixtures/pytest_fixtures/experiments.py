@@ -14,11 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ioi_fixtures import variants
-from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, S_INHIBITION, random_circuit
-from ioi_fixtures.encoding import encode_for
-from ioi_fixtures.fixtures import EVERYTHING
-from ioi_fixtures.knockouts import (
+from ioi_fixtures.circuits.circuit import CIRCUIT, CIRCUIT_HEADS, S_INHIBITION, random_circuit
+from ioi_fixtures.circuits.knockouts import (
     ARENA_K,
     COMPLETENESS_K,
     GREEDIEST_K,
@@ -28,8 +25,11 @@ from ioi_fixtures.knockouts import (
     left_of_circuit,
     random_subset,
 )
-from ioi_fixtures.prompts import Batch, Prompt
-from ioi_fixtures.signals import CELL_VARIANTS, Cell
+from ioi_fixtures.circuits.signals import CELL_VARIANTS, Cell
+from ioi_fixtures.pytest_fixtures.fixtures import EVERYTHING
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.encoding import encode_for
+from ioi_fixtures.sentences.prompts import Batch, Prompt
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head

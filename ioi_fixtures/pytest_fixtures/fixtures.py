@@ -10,13 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from ioi_fixtures import variants
-from ioi_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
-from ioi_fixtures.prompt_files import read_prompts
-from ioi_fixtures.prompts import Batch, Prompt, check_words, make_prompts
-from ioi_fixtures.selection import pytest_collection_modifyitems, pytest_generate_tests, pytest_ignore_collect
-from ioi_fixtures.subjects import Subject
-from ioi_fixtures.words import NAMES
+from ioi_fixtures.published import FOLDER
+from ioi_fixtures.pytest_fixtures.selection import (
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    pytest_ignore_collect,
+)
+from ioi_fixtures.pytest_fixtures.subjects import Subject
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.encoding import PREPEND_BOS, encode_for, hash_prompts
+from ioi_fixtures.sentences.prompt_files import read_prompts
+from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words, make_prompts
+from ioi_fixtures.sentences.words import NAMES
 from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
@@ -171,7 +176,7 @@ def ov_eigenvalues(attention_weights: AttentionWeights) -> Tensor:
 @pytest.fixture(scope="session")
 def published() -> References:
     """Published figures with the bands accepted for them, by id."""
-    return read_references(Path(__file__).with_name("published.toml"))
+    return read_references(FOLDER)
 
 
 @pytest.fixture(scope="session")

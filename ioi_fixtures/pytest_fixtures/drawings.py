@@ -11,11 +11,11 @@ from functools import partial
 import pytest
 from torch import Tensor
 
-from ioi_fixtures.circuit import CIRCUIT, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, PREVIOUS_TOKEN, S_INHIBITION
-from ioi_fixtures.experiments import RANDOM_SETS, Pair
-from ioi_fixtures.knockouts import COMPLETENESS_K, K_SETS, random_subset
-from ioi_fixtures.prompts import Batch
-from ioi_fixtures.signals import Cell
+from ioi_fixtures.circuits.circuit import CIRCUIT, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, PREVIOUS_TOKEN, S_INHIBITION
+from ioi_fixtures.circuits.knockouts import COMPLETENESS_K, K_SETS, random_subset
+from ioi_fixtures.circuits.signals import Cell
+from ioi_fixtures.pytest_fixtures.experiments import RANDOM_SETS, Pair
+from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.attention import attention, projection_on_token
 from lib.instruments.readout import top_tokens
 from lib.judging.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from ioi_fixtures import variants
-from ioi_fixtures.prompts import Prompt
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.prompts import Prompt
 
 VALUES: Mapping[str, int] = MappingProxyType({"original": 1, "random": 0, "inverted": -1})
 Cell = tuple[str, str]  # token signal, position signal

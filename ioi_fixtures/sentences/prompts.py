@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ioi_fixtures.words import NAMES, OBJECTS, PLACES, TEMPLATES
+from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 from lib.one_line import OneLine
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def check_words(
         more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
         raise ValueError(
             f"not one token of {_name(tokenizer)} with a leading space: {', '.join(bad[:NAMED])}{more}; "
-            "use other words (ioi_fixtures/words.py, or your prompt file)"
+            "use other words (ioi_fixtures/sentences/words.py, or your prompt file)"
         )
     return {word: ids[0] for word, ids in pieces.items()}
 

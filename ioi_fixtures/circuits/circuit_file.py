@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ioi_fixtures.prompts import stream
+from ioi_fixtures.sentences.prompts import stream
 from lib.instruments.addresses import Place
 from lib.models.heads import Head, heads
 from lib.suggestions import suggestion
