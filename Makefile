@@ -26,39 +26,39 @@ bench: .venv/installed
 # docs/CLAIMS.md and the kept baseline from a run on the reference model, docs/claims.schema.json from the records.
 docs: .venv/installed
 	$(BIN)/pytest claims/ --claims-model planted --claims-device cpu --claims-baseline $(BASELINE) --claims-update-baseline
-	$(BIN)/python -m docs.claims_table
-	$(BIN)/python -m docs.claims_schema
-	$(BIN)/python -m docs.incidents_table
+	$(BIN)/python -m benchmarks.pages.claims_table
+	$(BIN)/python -m benchmarks.pages.claims_schema
+	$(BIN)/python -m benchmarks.pages.incidents_table
 
 # docs/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a setting; what has
 # run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it under two settings, no page.
 machines: .venv/installed
-	$(BIN)/python -m benchmarks.machines $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.pages.machines $(if $(QUICK),--quick)
 
 # What the suite is worth, from runs kept in reports/runs: docs/MUTANTS.md from every broken copy of the reference model
 # (an hour of one core), docs/FALSE_ALARMS.md from many seeds (an hour and a half), docs/POWER.md from the same runs.
 mutants: .venv/installed
-	$(BIN)/python -m benchmarks.mutants
+	$(BIN)/python -m benchmarks.pages.mutants
 
 false-alarms: .venv/installed
-	$(BIN)/python -m benchmarks.false_alarms
+	$(BIN)/python -m benchmarks.pages.false_alarms
 
 power: .venv/installed
-	$(BIN)/python -m benchmarks.power
+	$(BIN)/python -m benchmarks.pages.power
 
 # docs/MUTATION.md: faults in the measuring code, one at a time, which its tests have to notice. All of them, or so many:
 # make mutation SAMPLE=400. What has been tried is kept in mutants/ until code or tests change.
 mutation: .venv/installed
-	$(BIN)/python -m docs.mutation $(if $(SAMPLE),--sample $(SAMPLE))
+	$(BIN)/python -m benchmarks.pages.mutation $(if $(SAMPLE),--sample $(SAMPLE))
 
 # Those on lines changed since docs/MUTATION.md was written, within five minutes; CI runs this.
 mutation-changed: .venv/installed
-	$(BIN)/python -m docs.mutation --changed
+	$(BIN)/python -m benchmarks.pages.mutation --changed
 
 # docs/UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
 upgrade-report: .venv/installed
 	$(BIN)/nox -s upgrades
-	$(BIN)/python -m benchmarks.upgrades
+	$(BIN)/python -m benchmarks.pages.upgrades
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The claims under every supported version of the hooking library, one environment each. `make upgrade-report` runs it.
 
-Each session leaves reports/upgrades/VERSION-BACKEND/claims.json, from which benchmarks/upgrades.py writes the page.
+Each session leaves reports/upgrades/VERSION-BACKEND/claims.json, from which benchmarks/pages/upgrades.py writes a page.
 A version is added by a row here and, if its dependencies differ, a file of pins under constraints/.
 """
 

@@ -12,14 +12,14 @@ from functools import partial
 from torch import Tensor
 
 from ioi_fixtures.circuits.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
+from ioi_fixtures.controls import hook_loops
+from ioi_fixtures.controls.random_model import Prompts, other_names, other_subject, prompts, random_model
 from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
 from lib.models.activations import Run
 from lib.models.heads import Head, heads
 from lib.models.model import Model
-from tests import hook_loops
-from tests.random_model import Prompts, other_names, other_subject, prompts, random_model
 
 # (IO, S1, S2, END) of prompts of 15 to 21 tokens, counted on templates of Wang et al. 2022, App. E, and their variants.
 LAYOUTS = tuple(

@@ -9,14 +9,13 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures import planted
 from lib.models.model import Model, load
-from tests.rounding import reported_in
-
-PARTIAL = Path(__file__).parents[2] / "shared" / "gpt2-small-partial"
+from tests.support.places import PARTIAL
+from tests.support.rounding import reported_in
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """A test's report says how far apart results were that rounding alone may move: see tests/rounding.py."""
+    """A test's report says how far apart results were that rounding alone may move: see tests/support/rounding.py."""
     with reported_in(item.user_properties):
         return (yield)
 

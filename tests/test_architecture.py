@@ -1,11 +1,11 @@
 """Imports point one way, one file knows the hooking library, and no file grows long."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.places import ROOT
+
 ALLOWED = {
     "lib": {"lib"},
     "ioi_fixtures": {"lib", "ioi_fixtures"},

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.rounding import DEVIATION, EQUAL, agree, reported_in, rounding
+from tests.support.rounding import DEVIATION, EQUAL, agree, reported_in, rounding
 
 
 def sums(numbers):

@@ -1,0 +1,207 @@
+"""Do tests and claims come out the same on other processors? Writes docs/evidence/MACHINES.md.
+
+Run: python -m benchmarks.pages.machines [--quick]. One machine can imitate others: its libraries can be told to use
+older instructions or other threads, products to add up in another order (`orders`), and Python to hash otherwise or to
+speak another locale. Under each such setting the tests of routes and instruments, the claims on the reference model
+and those on the trained one are run. Told are the largest deviation of each family, what is allowed, and the room
+left, which has to be LEAST times everywhere; the exit status says whether all of that held. A setting that changes no
+bit of a probe is one that this processor ignores, or does anyway: it is named, not counted as tried. --quick runs a
+part of it under two settings, asks that nothing fails, and writes no page. What has run is kept in reports/machines
+until sources change.
+Out of scope: GPUs, other operating systems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import locale
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmarks.pages import machines_page, orders
+from benchmarks.pages.evidence import BASELINE, ROOT
+from benchmarks.pages.machines_page import Outcome
+from benchmarks.pages.runs import sources
+from ioi_fixtures import planted
+from lib.judging.baselines import read_session
+from lib.models.model import hash_weights
+
+FOLDER = ROOT / "reports" / "machines"
+TRAINED = ROOT / "ioi_fixtures" / "trained"
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+TESTS = ("models/test_backends", "models/test_attention_weights", "models/test_forward")
+INSTRUMENTS = "ablation attention attribution composition copying every_instrument patching path_patching"
+TESTS += tuple(f"instruments/test_{name}" for name in INSTRUMENTS.split())
+QUICK_TESTS = ("models/test_backends", "models/test_forward", "instruments/test_patching")
+QUICK_CLAIMS = ("claims/test_instruments.py", "claims/test_behaviour.py")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to run: variables that are set, and how they are written down."""
+
+    name: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        kind = hashlib.sha256(json.dumps(dict(self.variables), sort_keys=True).encode()).hexdigest()[:12]
+        return FOLDER / sources() / kind
+
+    @property
+    def plugins(self) -> list[str]:
+        """What pytest is given besides the variables."""
+        return ["-p", "benchmarks.pages.orders"] if orders.VARIABLE in self.variables else []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0", **self.variables}
+
+
+def _each(variable: str, *values: str) -> list[Setting]:
+    return [Setting(f"{variable}={value}", {variable: value}) for value in values]
+
+
+AS_IT_IS = Setting("nothing set")
+ELSEWHERE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Asia/Kathmandu"}
+ISA = ("SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_BF16", "AVX512_CORE_AMX")
+OTHER_ORDERS = _each(orders.VARIABLE, *orders.ORDERS)
+SETTINGS = (
+    *OTHER_ORDERS,
+    *_each("MKL_ENABLE_INSTRUCTIONS", "SSE4_2", "AVX2", "AVX512"),
+    *_each("MKL_CBWR", "COMPATIBLE", "AVX2"),
+    *_each("ONEDNN_MAX_CPU_ISA", *ISA),
+    *_each("ATEN_CPU_CAPABILITY", "default", "avx2", "avx512"),
+    *_each("OMP_NUM_THREADS", "1", "2", "4"),
+    *_each("PYTHONHASHSEED", "1"),
+    Setting("the C locale, without UTF-8, in Nepal's time zone", ELSEWHERE),
+)
+QUICK = (
+    Setting("ATEN_CPU_CAPABILITY=default, 1 thread", {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}),
+    Setting("sums backwards, 1 thread", {orders.VARIABLE: "backwards", "OMP_NUM_THREADS": "1"}),
+)
+# How far each number type's rounding moves a figure is measured under these, which differ most from one another.
+OF_NUMBER_TYPES = (AS_IT_IS, *OTHER_ORDERS)
+NUMBER_TYPES = ("float64", "bfloat16", "float16")
+
+
+def probe() -> dict[str, str]:
+    """Digests of what a setting may change: products, sums and exponentials by type, and what Python sees."""
+    generator = torch.Generator().manual_seed(0)
+    if orders.VARIABLE in os.environ:
+        orders.OtherOrder(os.environ[orders.VARIABLE]).__enter__()  # for the rest of this process
+    found = {}
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        x, w = (torch.randn(96, 768, generator=generator).to(dtype) for _ in range(2))
+        values = (x @ w.T, x.softmax(-1), torch.nn.functional.layer_norm(x, (768,)), torch.nn.functional.gelu(x))
+        bits = b"".join(value.double().numpy().tobytes() for value in values)
+        found[str(dtype)] = hashlib.sha256(bits).hexdigest()[:12]
+    found |= {"threads": str(torch.get_num_threads()), "hash": str(hash("probe")), "time zone": str(time.tzname)}
+    return found | {"encoding": locale.getpreferredencoding(False), "kernels": torch.backends.cpu.get_cpu_capability()}
+
+
+def probe_of(setting: Setting) -> dict[str, str]:
+    """The probe in a process of its own, and the reference model's hash, built there anew."""
+    command = [sys.executable, "-m", "benchmarks.pages.machines", "--probe"]
+    return json.loads(_kept(setting.folder / "probe.json", command, setting, output=True))
+
+
+def outcome(setting: Setting, *, quick: bool = False) -> Outcome:
+    """Everything run under a setting, now or earlier."""
+    folder, pytest = setting.folder / ("quick" if quick else "full"), [*PYTEST, *setting.plugins]
+    tests = [f"tests/{name}.py" for name in (QUICK_TESTS if quick else TESTS)]
+    _kept(folder / "tests.xml", [*pytest, *tests, "--junitxml", str(folder / "tests.xml")], setting)
+    claims = [*pytest, "--claims-device", "cpu", *(QUICK_CLAIMS if quick else ["claims/"])]
+    of_planted = folder / "planted" / "claims.json"
+    _kept(of_planted, [*claims, "--claims-model", "planted", "--claims-report", str(of_planted.parent)], setting)
+    of_trained = folder / "trained" / "claims.json"
+    if not quick:
+        asked = ["--claims-model", str(TRAINED), "--claims-circuit", str(TRAINED / "circuit.toml")]
+        asked += ["--claims-prompts", "1000", "--claims-one-look", "--claims-report", str(of_trained.parent)]
+        _kept(of_trained, [*claims, *asked], setting)
+    return Outcome(
+        tests=machines_page.deviations(folder / "tests.xml"),
+        failed=machines_page.failed(folder / "tests.xml"),
+        planted=read_session(of_planted),
+        trained=None if quick else read_session(of_trained),
+    )
+
+
+def of_number_type(dtype: str, setting: Setting) -> Path:
+    """The claims on the reference model in a number type, where most of them may fail."""
+    report = setting.folder / dtype / "claims.json"
+    command = [*PYTEST, *setting.plugins, "claims/", "--claims-model", "planted", "--claims-device", "cpu"]
+    _kept(report, [*command, "--claims-dtype", dtype, "--claims-report", str(report.parent)], setting)
+    return report
+
+
+def _kept(file: Path, command: list[str], setting: Setting, *, output: bool = False) -> str:
+    """The file that a command writes under a setting (or prints: `output`), made now or earlier.
+
+    Raises RuntimeError where there is none afterwards; that tests or claims fail is for the page to say.
+    """
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            command, cwd=ROOT, env=setting.environment, capture_output=True, text=True, errors="replace", check=False
+        )
+        file.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
+        if output:
+            file.write_text(done.stdout, encoding="utf-8")
+        if not file.is_file() or done.returncode not in (0, 1):
+            file.unlink(missing_ok=True)
+            raise RuntimeError(f"under {setting.name}: {' '.join(command)} ended with {done.returncode}: see {file}")
+    return file.read_text(encoding="utf-8")
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a part of it, under two settings; writes no page")
+    parser.add_argument("--probe", action="store_true", help="print what a setting may change, as JSON")
+    asked = parser.parse_args()
+    if asked.probe:
+        with tempfile.TemporaryDirectory() as folder:
+            built = hash_weights(planted.directory(cache=Path(folder)))
+        print(json.dumps(probe() | {"reference model": built}))
+        return 0
+    kept = read_session(BASELINE)
+    if asked.quick:
+        with ThreadPoolExecutor(len(QUICK)) as pool:  # a core each
+            outcomes = dict(zip(QUICK, pool.map(lambda setting: outcome(setting, quick=True), QUICK), strict=True))
+        found = {one.name: found for one, found in outcomes.items()}
+        wrong = machines_page.problems(found, kept, least=1)  # how much room is left is for the page to ask
+        print("\n".join(wrong) or f"all held under {len(QUICK)} settings: {machines_page.least_room(found, kept)}")
+        return bool(wrong)
+    plain, tried, ignored = probe_of(AS_IT_IS), {AS_IT_IS.name: outcome(AS_IT_IS)}, []
+    hashes = {plain["reference model"]}
+    for setting in SETTINGS:
+        found = probe_of(setting)
+        hashes.add(found["reference model"])
+        if found == plain:
+            ignored.append(setting.name)
+        else:
+            print(setting.name, flush=True)
+            tried[setting.name] = outcome(setting)
+    types = {
+        dtype: {setting.name: read_session(of_number_type(dtype, setting)) for setting in OF_NUMBER_TYPES}
+        for dtype in NUMBER_TYPES
+    }
+    problems = machines_page.write(tried, ignored, kept, types, hashes)
+    print("\n".join(problems) or f"all held under {len(tried)} settings")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
