@@ -7,8 +7,6 @@ and each kind of measurement against hooked forward passes written from its defi
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -29,6 +27,7 @@ from lib.models.heads import Head
 from lib.models.model import Edit, load
 from tests.support.places import ROOT
 from tests.support.rounding import EQUAL, agree
+from tests.support.warm_process import run_module
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
 END, S2 = 14, 10
@@ -126,11 +125,10 @@ def impostor(real_gpt2_files, tmp_path_factory):
 def session(impostor, tmp_path_factory):
     """What the canary claims report on the impostor: label -> figure, and all claims."""
     folder = tmp_path_factory.mktemp("report")
-    command = [sys.executable, "-m", "pytest", "claims/test_canaries.py", "-p", "no:cacheprovider", "-q"]
+    command = ["pytest", "claims/test_canaries.py", "-p", "no:cacheprovider", "-q"]
     command += ["--claims-model", str(impostor), "--claims-report", str(folder)]
     command += ["--claims-device", "cpu", "--claims-dtype", "float64"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # the impostor's matrices are small
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_module(*command, folder=ROOT, environment=os.environ)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-3000:] + done.stderr[-3000:]
     return json.loads((folder / "claims.json").read_text())
 

@@ -1,7 +1,6 @@
 """The yardsticks of the benchmarks measure what they say, and by them the instruments keep to their memory budgets."""
 
-import subprocess
-import sys
+import os
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_log
 from lib.models.forward import blocks
 from lib.models.heads import heads
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 CPU = torch.device("cpu")
 KIB = 2**10
@@ -49,8 +49,8 @@ def test_calls_are_counted_by_what_they_cost():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_bench_on_a_gpu_that_is_not_there_says_so():
-    command = [sys.executable, "-m", "benchmarks.bench", "--device", "cuda"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["benchmarks.bench", "--device", "cuda"]
+    done = run_module(*command, folder=ROOT, environment=os.environ)
     assert done.returncode == 2
     assert "sees 0 CUDA devices" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ import torch
 from lib.judging.statistics import confidence, looks, mean_over_prompts, share
 from lib.plugin.looks import sizes
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 CONFTEST = """
 import pytest
@@ -76,9 +75,9 @@ def toy(tmp_path_factory):
     (folder / "claims" / "test_toy.py").write_text(CLAIMS, encoding="utf-8")
 
     def run(*arguments):
-        command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+        command = ["pytest", "claims/", "-p", "no:cacheprovider", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = run_module(*command, folder=folder, environment=environment)
         session = json.loads((folder / "reports" / "claims.json").read_text(encoding="utf-8"))
         return session, done.stdout, done.returncode
 

@@ -14,6 +14,7 @@ from lib.files import LOCK, check_writable, write_together, write_whole
 from lib.judging.measurements import Session
 from lib.reports import html_report
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 EARLIER = "an earlier report"
 CONFTEST = """import pytest
@@ -133,8 +134,10 @@ def test_where_the_disk_fills_the_earlier_report_stays_and_the_run_fails(project
 
 def test_a_folder_that_cannot_be_written_to_is_told_before_any_claim_runs(project):
     folder = "/sys"  # not even root makes a file there
-    status, said = ended(start(project, "--claims-report", folder))
-    assert status == pytest.ExitCode.USAGE_ERROR, said
+    command = ["pytest", "claims/", "-p", "no:cacheprovider", "--claims-report", folder]
+    done = run_module(*command, folder=project, environment={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"})
+    said = done.stdout + done.stderr
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, said
     assert f"no report can be written to {folder}" in said
     assert "name another folder with --claims-report" in said
     assert not (project / "waiting").exists()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +11,7 @@ from ioi_fixtures.pytest_fixtures import fixtures
 from lib.judging.measurements import Session
 from lib.plugin.workers import device_of, groups, without_group
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 pytest_plugins = ["pytester"]
 
@@ -99,9 +98,9 @@ def project(folder, **claims):
 
 def run(folder, *arguments):
     """`pytest claims/ -n 2` there: everything it said, and its exit status."""
-    command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", "-n", "2", *arguments]
+    command = ["pytest", "claims/", "-p", "no:cacheprovider", "-n", "2", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = run_module(*command, folder=folder, environment=environment)
     return done.stdout + done.stderr, done.returncode
 
 
@@ -126,11 +125,11 @@ def names(records):
 def test_workers_measure_what_one_process_measures(tmp_path):
     sessions = []
     for workers in ("0", "2"):
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", workers, "--claims-prompts", "24"]
+        command = ["pytest", "-p", "no:cacheprovider", "-n", workers, "--claims-prompts", "24"]
         command += ["claims/test_behaviour.py", "claims/test_name_movers.py", "claims/test_weights.py"]
         command += ["--claims-model", "planted", "--claims-device", "cpu", "--claims-report", str(tmp_path / workers)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums of other lengths are rounded otherwise
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = run_module(*command, folder=ROOT, environment=environment)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         assert (tmp_path / workers / "claims.html").is_file()
         session = json.loads((tmp_path / workers / "claims.json").read_text(encoding="utf-8"))

@@ -1,8 +1,7 @@
 """The page says what the records say, in the order a reader needs, and takes none of their text for markup."""
 
+import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -16,6 +15,7 @@ from lib.reports import html_report
 from lib.reports.html_report import STRIP_WIDTH, linked, strip
 from tests.support.example_session import HASH, SCRIPT, all_hold, claim, example_session, figure
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 VOID = {"img", "br", "meta", "input"}
 MOST_BYTES = 8_000_000
@@ -228,8 +228,8 @@ def test_an_exact_value_on_its_band_end_can_be_drawn():
 def test_a_saved_session_renders_to_the_same_page(session, tmp_path):
     saved, rendered = tmp_path / "claims.json", tmp_path / "claims.html"
     saved.write_text(session.model_dump_json(indent=1), encoding="utf-8")
-    command = [sys.executable, "-m", "lib.reports.render", str(saved), str(rendered)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    done = run_module("lib.reports.render", str(saved), str(rendered), folder=ROOT, environment=os.environ)
+    assert done.returncode == 0, done.stderr
     assert rendered.read_text(encoding="utf-8") == html_report.page(session)
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ioi_fixtures import planted
 from lib.judging.measurements import SCHEMA_VERSION
+from tests.support.warm_process import run_module, start_module
 from tests.whole_suite.test_command_line import ROOT, claims
 
 SCREEN = 40  # lines
@@ -153,8 +154,8 @@ def test_an_option_that_cannot_be_followed_is_refused(arguments, says, tmp_path)
 
 
 def test_a_claim_that_does_not_exist_is_refused():
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "claims/test_behaviour.py::test_no_such_claim"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["pytest", "-p", "no:cacheprovider", "claims/test_behaviour.py::test_no_such_claim"]
+    done = run_module(*command, folder=ROOT, environment=os.environ)
     assert_refused(done, "not found", "test_no_such_claim")
 
 
@@ -171,7 +172,8 @@ def test_a_selection_of_no_claim_is_no_success(tmp_path):
 def test_weights_that_are_neither_in_the_cache_nor_on_the_network_are_refused(network, tmp_path, monkeypatch):
     for name, value in {**network, "HF_HOME": str(tmp_path / "empty")}.items():
         monkeypatch.setenv(name, value)
-    done = claims("-k", "behaviour", "--claims-model", "gpt2-small", report=tmp_path)
+    # From nothing: the hub's client reads where its cache and the hub are while it is imported.
+    done = claims("-k", "behaviour", "--claims-model", "gpt2-small", report=tmp_path, start=start_module)
     assert_refused(done, "gpt2-small cannot be tested", "`hf download openai-community/gpt2` once")
 
 
@@ -188,14 +190,8 @@ def test_a_kept_run_that_cannot_be_read_is_refused(case, tmp_path):
     (tmp_path / "kept.json").write_text(text)
     done = claims("-k", "behaviour", "--claims-baseline", str(tmp_path / "kept.json"), report=tmp_path)
     assert_refused(done, "kept.json", says, "name another file")
-    command = [
-        sys.executable,
-        "-m",
-        "lib.reports.render",
-        str(tmp_path / "kept.json"),
-        str(tmp_path / "page.html"),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["lib.reports.render", str(tmp_path / "kept.json"), str(tmp_path / "page.html")]
+    done = run_module(*command, folder=ROOT, environment=os.environ)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert says in done.stderr
@@ -222,11 +218,13 @@ def test_two_processes_that_build_the_reference_model_at_once_get_the_same_one(t
     assert (left / "model.safetensors").read_bytes() == (planted.directory() / "model.safetensors").read_bytes()
 
 
-def test_two_runs_give_the_same_report_but_for_the_time(tmp_path):
+def test_two_runs_give_the_same_report_but_for_the_time(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # as many threads as a user's runs have
     reports = []
     for i in range(2):
         folder = tmp_path / str(i)
-        claims("-k", "behaviour or (paths and not draft)", "--claims-prompts", "24", report=folder)
+        asked = ("-k", "behaviour or (paths and not draft)", "--claims-prompts", "24")
+        claims(*asked, report=folder, start=start_module)  # with a hash seed of its own
         reports.append(timeless(json.loads((folder / "claims.json").read_text())))
     assert reports[0]["claims"]
     assert reports[0] == reports[1]

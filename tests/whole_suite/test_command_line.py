@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,17 +10,18 @@ import torch
 from ioi_fixtures import planted
 from ioi_fixtures.controls.absence import OF_ABSENCE
 from tests.support.places import ROOT
+from tests.support.warm_process import run_module
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 
 
-def claims(*arguments, report=None):
+def claims(*arguments, report=None, start=run_module):
     """Runs `pytest claims/` in a process of its own. Returns it, with output and return code."""
-    command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+    command = ["pytest", "claims/", "-p", "no:cacheprovider", *arguments]
     if report:
         command += ["--claims-report", str(report)]
     environment = {"HF_HUB_OFFLINE": "1", **os.environ}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return start(*command, folder=ROOT, environment=environment)
 
 
 @without_gpu
