@@ -22,8 +22,8 @@ SILENT = {
 def test_a_broken_mechanism_fails_its_claims_although_the_model_still_answers(name, tmp_path):
     file, broken, head = SILENT[name]
     directory = planted.directory(broken=name)
-    selected = ["-k", f"{file} or prefers_the_indirect_object"]
-    claims("--claims-model", str(directory), "--claims-prompts", "48", *selected, report=tmp_path)
+    asked = f"({file} and {head} and ({' or '.join(broken)})) or prefers_the_indirect_object"
+    claims("--claims-model", str(directory), "--claims-prompts", "48", "-k", asked, report=tmp_path)
     session = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     outcomes = {claim["test"].partition("::")[2]: claim["outcome"] for claim in session["claims"]}
     [answers] = [outcome for test, outcome in outcomes.items() if "test_the_model_prefers_the_indirect_object" in test]
