@@ -1,19 +1,41 @@
 # make claims: every claim on the embedded reference model, with reports.   make test: the suite's own tests, then the claims.
+# make check: while writing, in less than a minute: lint and the tests of what changed.
 PYTHON ?= python3
 BIN := .venv/bin
 BASELINE := reports/baselines/planted.json
 TRAINED := ioi_fixtures/trained
 
-.PHONY: claims test train lint bench docs machines mutants false-alarms power mutation mutation-changed upgrade-report
+# One core for each process, and two processes at a time: small matrices gain nothing from a second thread. A process
+# takes whole files, which share models, in the order of tests/conftest.py.
+ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: claims test claims-kept claims-trained check train lint bench docs machines mutants false-alarms power mutation mutation-changed upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
 
 test: .venv/installed lint
-	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/
-	$(BIN)/pytest claims/ --claims-baseline $(BASELINE)
-	$(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
+	$(TESTS) tests/
+	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) claims-kept claims-trained
+
+# The claims on both models whose circuit is known, beside each other; what a run says is printed when it is done.
+claims-kept:
+	$(ALONE) $(BIN)/pytest claims/ --claims-baseline $(BASELINE)
+
+claims-trained:
+	$(ALONE) $(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-prompts 1000 --claims-one-look --claims-report reports/trained
+
+# The rule: a file's tests are those in the file that is called like it, test_NAME.py, wherever under tests/; a test
+# file's are its own. Files are those that differ from main, or with ROOM=instruments those in folders of that name.
+# What has no test file of its name, and claims, are left to make test.
+ROOMS = $(shell find lib ioi_fixtures tests -type d -name '$(ROOM)')
+CHANGED = $(shell git diff --name-only $$(git merge-base main HEAD 2>/dev/null || echo HEAD); git ls-files --others --exclude-standard)
+WRITTEN = $(if $(ROOM),$(shell find $(or $(ROOMS),$(error there is no folder $(ROOM))) -name '*.py'),$(CHANGED))
+CHECKED = $(sort $(foreach name,$(patsubst test_%,%,$(basename $(notdir $(WRITTEN)))),$(shell find tests -name 'test_$(name).py')))
+check: .venv/installed lint
+	$(if $(CHECKED),$(TESTS) $(CHECKED),@echo "no test file is called like what changed: make test")
 
 # Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for its circuit.
 train: .venv/installed

@@ -1,5 +1,6 @@
 """Models the suite's own tests share."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,37 @@ from lib.models.model import Model, load
 from tests.support.places import PARTIAL
 from tests.support.rounding import reported_in
 
+# Files with slow tests, the slowest first: with -n, a process takes one file after the other, and the last ones have to
+# be short for all processes to end together.
+SLOW = (
+    "test_trained.py",
+    "test_bad_input.py",
+    "test_workers.py",
+    "test_command_line.py",
+    "test_generated_prompts.py",
+    "test_survival.py",
+    "test_benchmarks.py",
+    "test_instruments_at_scale.py",
+    "test_looks.py",
+    "test_mutants.py",
+    "test_canaries.py",
+    "test_circuit_file.py",
+    "test_planted.py",
+    "test_worst_prompts.py",
+)
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test's report says how far apart results were that rounding alone may move: see tests/support/rounding.py."""
     with reported_in(item.user_properties):
         return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first; the order within a file and among the others stays."""
+    place = defaultdict(lambda: len(SLOW), {name: place for place, name in enumerate(SLOW)})
+    items.sort(key=lambda item: place[item.path.name])
 
 
 @pytest.fixture(scope="session")
