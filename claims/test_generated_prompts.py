@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, target
 
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, INDUCTION, NAME_MOVERS, S_INHIBITION
-from ioi_fixtures.sentences.encoding import run_on
+from ioi_fixtures.pytest_fixtures.encoding import run_on
 from ioi_fixtures.sentences.strategies import SEEDS, batches_of_prompts, samples
 from ioi_fixtures.sentences.variants import abc, fresh_names
 from lib.instruments.attention import attends_most_to_first

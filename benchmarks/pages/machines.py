@@ -37,6 +37,7 @@ from ioi_fixtures import planted
 from lib.judging.baselines import read_session
 from lib.models.model import hash_weights
 
+PLAIN = {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # two settings run beside each other
 FOLDER = ROOT / "reports" / "machines"
 TRAINED = ROOT / "ioi_fixtures" / "trained"
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -66,14 +67,14 @@ class Setting:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0", **self.variables}
+        return {**os.environ, **PLAIN, **self.variables}
 
 
 def _each(variable: str, *values: str) -> list[Setting]:
     return [Setting(f"{variable}={value}", {variable: value}) for value in values]
 
 
-AS_IT_IS = Setting("nothing set")
+AS_IT_IS = Setting("one thread, nothing else set")
 ELSEWHERE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TZ": "Asia/Kathmandu"}
 ISA = ("SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_BF16", "AVX512_CORE_AMX")
 OTHER_ORDERS = _each(orders.VARIABLE, *orders.ORDERS)
@@ -83,13 +84,13 @@ SETTINGS = (
     *_each("MKL_CBWR", "COMPATIBLE", "AVX2"),
     *_each("ONEDNN_MAX_CPU_ISA", *ISA),
     *_each("ATEN_CPU_CAPABILITY", "default", "avx2", "avx512"),
-    *_each("OMP_NUM_THREADS", "1", "2", "4"),
+    *_each("OMP_NUM_THREADS", "2", "4"),
     *_each("PYTHONHASHSEED", "1"),
     Setting("the C locale, without UTF-8, in Nepal's time zone", ELSEWHERE),
 )
 QUICK = (
-    Setting("ATEN_CPU_CAPABILITY=default, 1 thread", {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}),
-    Setting("sums backwards, 1 thread", {orders.VARIABLE: "backwards", "OMP_NUM_THREADS": "1"}),
+    Setting("ATEN_CPU_CAPABILITY=default", {"ATEN_CPU_CAPABILITY": "default"}),
+    Setting("sums backwards", {orders.VARIABLE: "backwards"}),
 )
 # How far each number type's rounding moves a figure is measured under these, which differ most from one another.
 OF_NUMBER_TYPES = (AS_IT_IS, *OTHER_ORDERS)
@@ -184,21 +185,21 @@ def main() -> int:
         wrong = machines_page.problems(found, kept, least=1)  # how much room is left is for the page to ask
         print("\n".join(wrong) or f"all held under {len(QUICK)} settings: {machines_page.least_room(found, kept)}")
         return bool(wrong)
-    plain, tried, ignored = probe_of(AS_IT_IS), {AS_IT_IS.name: outcome(AS_IT_IS)}, []
+    plain, ignored = probe_of(AS_IT_IS), []
     hashes = {plain["reference model"]}
+    acting = []
     for setting in SETTINGS:
         found = probe_of(setting)
         hashes.add(found["reference model"])
-        if found == plain:
-            ignored.append(setting.name)
-        else:
-            print(setting.name, flush=True)
-            tried[setting.name] = outcome(setting)
-    types = {
-        dtype: {setting.name: read_session(of_number_type(dtype, setting)) for setting in OF_NUMBER_TYPES}
-        for dtype in NUMBER_TYPES
-    }
-    problems = machines_page.write(tried, ignored, kept, types, hashes)
+        (ignored if found == plain else acting).append(setting)
+    print(f"to be tried: {', '.join(one.name for one in acting)}", flush=True)
+    pairs = [(dtype, setting) for dtype in NUMBER_TYPES for setting in OF_NUMBER_TYPES]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(outcome, [AS_IT_IS, *acting])
+        files = dict(zip(pairs, pool.map(lambda pair: of_number_type(*pair), pairs), strict=True))
+        tried = {one.name: outcome for one, outcome in zip([AS_IT_IS, *acting], found, strict=True)}
+    types = {dtype: {one.name: read_session(files[dtype, one]) for one in OF_NUMBER_TYPES} for dtype in NUMBER_TYPES}
+    problems = machines_page.write(tried, [one.name for one in ignored], kept, types, hashes)
     print("\n".join(problems) or f"all held under {len(tried)} settings")
     return bool(problems)
 

@@ -1,6 +1,6 @@
 """How far does the number type move a figure? Writes docs/evidence/TOLERANCES.md.
 
-Run: make tolerances, or python -m benchmarks.pages.tolerances [--prompts 24] [--threads 1]. The same prompts are run
+Run: python -m benchmarks.pages.tolerances [--prompts 24] [--threads 1]. The same prompts are run
 in float64 by plain tensors and in each other number type; what is told is how far each figure is from float64's. TF32,
 which only GPUs have, is emulated: the factors of every product of float32 matrices are rounded to ten bits of
 mantissa, and the products are added up in float32, as the hardware does. Two models: the reference model, and a random
@@ -196,7 +196,7 @@ def main() -> None:
             "A random model of GPT-2 small's shape": (Path(folder), partial(of_random, n=options.prompts)),
         }
         found = {name: dict(of_kinds(*model)) for name, model in models.items()}
-    evidence.write(NAME, page(found, options.prompts), command="make tolerances")
+    evidence.write(NAME, page(found, options.prompts), command="python -m benchmarks.pages.tolerances")
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from ioi_fixtures.circuits.knockouts import (
     random_subset,
 )
 from ioi_fixtures.circuits.signals import CELL_VARIANTS, Cell
+from ioi_fixtures.pytest_fixtures.encoding import encode_for
 from ioi_fixtures.pytest_fixtures.fixtures import EVERYTHING
 from ioi_fixtures.sentences import variants
-from ioi_fixtures.sentences.encoding import encode_for
 from ioi_fixtures.sentences.prompts import Batch, Prompt
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores

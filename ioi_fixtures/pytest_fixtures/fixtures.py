@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.published import FOLDER
+from ioi_fixtures.pytest_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
 from ioi_fixtures.pytest_fixtures.selection import (
     pytest_collection_modifyitems,
     pytest_generate_tests,
@@ -18,7 +19,6 @@ from ioi_fixtures.pytest_fixtures.selection import (
 )
 from ioi_fixtures.pytest_fixtures.subjects import Subject
 from ioi_fixtures.sentences import variants
-from ioi_fixtures.sentences.encoding import PREPEND_BOS, encode_for, hash_prompts
 from ioi_fixtures.sentences.prompt_files import read_prompts
 from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words, make_prompts
 from ioi_fixtures.sentences.words import NAMES

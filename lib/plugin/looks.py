@@ -2,7 +2,7 @@
 
 Looking again until something holds would make wrong verdicts more frequent, so every look's intervals are at 1 - 5% /
 looks: all of them together hold with 95% (Bonferroni; see `statistics.looks`). The last look takes --claims-prompts.
-Each look takes a quarter of the next one's prompts, and none fewer than FEWEST. docs/POWER.md says what that saves.
+Each look takes a quarter of the next one's prompts, and none fewer than FEWEST. POWER.md says what that saves.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def test_weights_stored_in_16_bits_are_processed_in_the_dtype_asked_for(small_di
     assert double.W_Q.dtype == torch.float64
     allowed = of_folding(half)
     assert all_agree(single, double, allowed)
-    assert allowed < max(furthest(single, loaded).values()) < 1e-2  # what rounding the stored weights does
+    assert allowed < max(furthest(single, loaded).values()) < 1e-2  # not rounding of sums, but of what is stored
 
 
 def test_a_whole_model_lacks_nothing(small_directory, planted_model):

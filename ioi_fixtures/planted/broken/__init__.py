@@ -1,7 +1,7 @@
 """The intact model with one thing broken: what claims about the circuit must be able to tell apart.
 
 A mutant is a change of the table of heads, of the one of MLPs, or of both. Many leave the logit difference about as it
-was (docs/MUTANTS.md has it of each), so a check of behaviour alone passes them. `no_outside_mover_92` is the control:
+was (MUTANTS.md has it of each), so a check of behaviour alone passes them. `no_outside_mover_92` is the control:
 nothing in the circuit is broken.
 """
 
