@@ -9,6 +9,8 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures import planted
+from ioi_fixtures.pytest_fixtures.subjects import PLANTED
+from lib.models.checkpoint import CannotLoad
 from lib.models.model import Model, load
 from tests.support.places import PARTIAL
 from tests.support.rounding import reported_in
@@ -31,6 +33,14 @@ SLOW = (
     "test_planted.py",
     "test_worst_prompts.py",
 )
+
+
+def pytest_sessionstart() -> None:
+    """Nearly every test reads the reference model: where it cannot be kept, one line says so, and what to do."""
+    try:
+        PLANTED.directory()
+    except CannotLoad as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(wrapper=True)
