@@ -18,6 +18,7 @@ import hashlib
 import json
 import locale
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,8 +45,12 @@ PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 TESTS = ("models/test_backends", "models/test_attention_weights", "models/test_forward")
 INSTRUMENTS = "ablation attention attribution composition copying every_instrument patching path_patching"
 TESTS += tuple(f"instruments/test_{name}" for name in INSTRUMENTS.split())
-QUICK_TESTS = ("models/test_backends", "models/test_forward", "instruments/test_patching")
+QUICK_TESTS = ("models/test_backends", "models/test_forward")
 QUICK_CLAIMS = ("claims/test_instruments.py", "claims/test_behaviour.py")
+
+
+class UnknownInstruction(RuntimeError):
+    """The processor does not know an instruction that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,13 @@ def probe() -> dict[str, str]:
 
 
 def probe_of(setting: Setting) -> dict[str, str]:
-    """The probe in a process of its own, and the reference model's hash, built there anew."""
+    """The probe in a process of its own, and the reference model's hash, built there anew. Empty where the processor
+    does not know the instructions that the setting asks for, and ends the process."""
     command = [sys.executable, "-m", "benchmarks.pages.machines", "--probe"]
-    return json.loads(_kept(setting.folder / "probe.json", command, setting, output=True))
+    try:
+        return json.loads(_kept(setting.folder / "probe.json", command, setting, output=True))
+    except UnknownInstruction:
+        return {}
 
 
 def outcome(setting: Setting, *, quick: bool = False) -> Outcome:
@@ -160,6 +169,8 @@ def _kept(file: Path, command: list[str], setting: Setting, *, output: bool = Fa
         file.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
         if output:
             file.write_text(done.stdout, encoding="utf-8")
+        if done.returncode == -signal.SIGILL:
+            raise UnknownInstruction(setting.name)
         if not file.is_file() or done.returncode not in (0, 1):
             file.unlink(missing_ok=True)
             raise RuntimeError(f"under {setting.name}: {' '.join(command)} ended with {done.returncode}: see {file}")
@@ -190,8 +201,8 @@ def main() -> int:
     acting = []
     for setting in SETTINGS:
         found = probe_of(setting)
-        hashes.add(found["reference model"])
-        (ignored if found == plain else acting).append(setting)
+        hashes |= {found["reference model"]} if found else set()
+        (ignored if found in ({}, plain) else acting).append(setting)
     print(f"to be tried: {', '.join(one.name for one in acting)}", flush=True)
     pairs = [(dtype, setting) for dtype in NUMBER_TYPES for setting in OF_NUMBER_TYPES]
     with ThreadPoolExecutor(2) as pool:

@@ -49,7 +49,8 @@ def tolerance(hooked):
 
 def test_weights_folded_here_are_those_folded_by_the_library(plain, hooked):
     for name, tensor in hooked.weights.tensors().items():
-        assert agree(tensor, plain.weights.tensors()[name], of_folding(planted.directory())), name
+        expected = plain.weights.tensors()[name]
+        assert agree(tensor, expected, of_folding(name, expected, planted.directory())), name
     assert plain.weights.activation == hooked.weights.activation
     assert plain.weights.layer_norm_eps == hooked.weights.layer_norm_eps
 

@@ -63,14 +63,30 @@ def of_weights_in_float32(weights: Weights) -> float:
     return rounding(torch.float32, terms=7 * weights.n_layers + 1, size=2 * _largest_logit(weights))
 
 
-def of_folding(directory: Path) -> float:
-    """How far rounding in float32 may move a weight that LayerNorm was folded into. The largest are biases: LayerNorm's
-    vector times a column of a matrix, d_model products whose absolute values add up to no more than both lengths."""
-    stored = {name: tensor.double() for name, tensor in load_file(directory / "model.safetensors").items()}
-    norms = [tensor.norm() for name, tensor in stored.items() if ".ln_" in name]
-    columns = [tensor.norm(dim=0).max() for name, tensor in stored.items() if ".h." in name and tensor.ndim == 2]
-    d_model = next(len(tensor) for name, tensor in stored.items() if ".ln_1." in name)
-    return rounding(torch.float32, terms=d_model, size=float(max(norms) * max(columns)))
+# A folded bias has one of the first times a matrix of the second in it: stored names, without the layer.
+FOLDED = {
+    **dict.fromkeys(("b_Q", "b_K", "b_V"), ("ln_1.bias", "attn.c_attn.weight")),
+    "b_O": ("attn.c_attn.bias", "attn.c_proj.weight"),
+    "b_in": ("ln_2.bias", "mlp.c_fc.weight"),
+    "b_U": ("ln_f.bias", "lm_head.weight"),  # which is stored the other way round
+}
+
+
+def of_folding(name: str, tensor: Tensor, directory: Path) -> float:
+    """How far rounding in float32 may move a processed weight, when what is stored in `directory` is folded into it.
+
+    A matrix's number is multiplied by a gain, has up to two means taken off it, and is stored. A folded bias has a column of a matrix times
+    another bias added to it: d_model products, whose absolute values add up to no more than both lengths multiplied.
+    """
+    stored = {key: value.double() for key, value in load_file(directory / "model.safetensors").items()}
+    largest = rounding(torch.float32, terms=4, size=float(tensor.abs().max()))
+    if name not in FOLDED:
+        return largest
+    bias, matrix = FOLDED[name]
+    biases = [value.norm() for key, value in stored.items() if key.endswith(bias)]
+    columns = [value.norm(dim=int(name == "b_U")).max() for key, value in stored.items() if key.endswith(matrix)]
+    terms = next(max(value.shape) for key, value in stored.items() if key.endswith(matrix))
+    return largest + rounding(torch.float32, terms=terms, size=float(max(biases) * max(columns)))
 
 
 def of_eigenvalues(n: int) -> float:

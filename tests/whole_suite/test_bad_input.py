@@ -223,7 +223,7 @@ def test_two_runs_give_the_same_report_but_for_the_time(tmp_path, monkeypatch):
     reports = []
     for i in range(2):
         folder = tmp_path / str(i)
-        asked = ("-k", "behaviour or (paths and not draft)", "--claims-prompts", "24")
+        asked = ("-k", "behaviour or localisation", "--claims-prompts", "24")
         claims(*asked, report=folder, start=start_module)  # with a hash seed of its own
         reports.append(timeless(json.loads((folder / "claims.json").read_text())))
     assert reports[0]["claims"]
