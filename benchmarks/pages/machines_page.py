@@ -177,8 +177,8 @@ def _head(tried: Outcomes, ignored: Sequence[str], first: Outcome, hashes: set[s
     yield "against the kept baseline, and the claims on the trained model, under settings by which one machine"
     yield f"imitates others. Room is what is allowed over what was found; {LEAST} times is asked for."
     yield from ("", f"{machine(torch.device('cpu'))}; kernels {torch.backends.cpu.get_cpu_capability()}.", "")
-    yield f"Tried: {len(tried)} settings. Not tried, since this processor ignores them or does so anyway (not one bit of"
-    yield f"a probe differs), or does not know such instructions: {', '.join(ignored) or 'none'}."
+    yield f"Tried: {len(tried)} settings. Not tried, since this processor ignores them or does so anyway (not one bit"
+    yield f"of a probe differs), or does not know such instructions: {', '.join(ignored) or 'none'}."
     yield ""
     yield f"The reference model was built anew under each: {len(hashes)} hash, {', '.join(sorted(hashes))[:12]}…"
     yield f"{len(first.planted.claims)} claims on it, {len(first.trained.claims)} on the trained model."

@@ -75,8 +75,9 @@ FOLDED = {
 def of_folding(name: str, tensor: Tensor, directory: Path) -> float:
     """How far rounding in float32 may move a processed weight, when what is stored in `directory` is folded into it.
 
-    A matrix's number is multiplied by a gain, has up to two means taken off it, and is stored. A folded bias has a column of a matrix times
-    another bias added to it: d_model products, whose absolute values add up to no more than both lengths multiplied.
+    A matrix's number is multiplied by a gain, has up to two means taken off it, and is stored. A folded bias has a
+    column of a matrix times another bias added to it: d_model products, whose absolute values add up to no more than
+    both lengths multiplied.
     """
     stored = {key: value.double() for key, value in load_file(directory / "model.safetensors").items()}
     largest = rounding(torch.float32, terms=4, size=float(tensor.abs().max()))
