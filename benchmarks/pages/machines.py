@@ -122,10 +122,10 @@ def probe() -> dict[str, str]:
     return found | {"encoding": locale.getpreferredencoding(False), "kernels": torch.backends.cpu.get_cpu_capability()}
 
 
-def probe_of(setting: Setting) -> dict[str, str]:
-    """The probe in a process of its own, and the reference model's hash, built there anew. Empty where the processor
-    does not know the instructions that the setting asks for, and ends the process."""
-    command = [sys.executable, "-m", "benchmarks.pages.machines", "--probe"]
+def probe_of(setting: Setting, *, build: bool = True) -> dict[str, str]:
+    """The probe in a process of its own, with the hash of the reference model, if it is to `build` that anew. Empty
+    where the processor does not know the instructions that the setting asks for, and ends the process."""
+    command = [sys.executable, "-m", "benchmarks.pages.machines", "--probe", *(["--build"] if build else [])]
     try:
         return json.loads(_kept(setting.folder / "probe.json", command, setting, output=True))
     except UnknownInstruction:
@@ -187,11 +187,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a part of it, under two settings; writes no page")
     parser.add_argument("--probe", action="store_true", help="print what a setting may change, as JSON")
+    parser.add_argument("--build", action="store_true", help="and the hash of the reference model, built anew")
     asked = parser.parse_args()
     if asked.probe:
         with tempfile.TemporaryDirectory() as folder:
-            built = hash_weights(planted.directory(cache=Path(folder)))
-        print(json.dumps(probe() | {"reference model": built}))
+            built = {"reference model": hash_weights(planted.directory(cache=Path(folder)))} if asked.build else {}
+        print(json.dumps(probe() | built))
         return 0
     kept = read_session(BASELINE)
     if asked.quick:

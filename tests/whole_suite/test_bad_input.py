@@ -218,8 +218,7 @@ def test_two_processes_that_build_the_reference_model_at_once_get_the_same_one(t
     assert (left / "model.safetensors").read_bytes() == (planted.directory() / "model.safetensors").read_bytes()
 
 
-def test_two_runs_give_the_same_report_but_for_the_time(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # as many threads as a user's runs have
+def test_two_runs_give_the_same_report_but_for_the_time(tmp_path):
     reports = []
     for i in range(2):
         folder = tmp_path / str(i)
