@@ -148,6 +148,7 @@ def moved(sessions: Mapping[str, Session]) -> tuple[float, str]:
 def write(
     tried: Outcomes,
     ignored: Sequence[str],
+    left_out: Sequence[str],
     kept: Session,
     types: Mapping[str, Mapping[str, Session]],
     hashes: set[str],
@@ -165,13 +166,15 @@ def write(
     for dtype, (share, label) in measured.items():
         if share * LEAST > ROUNDING[dtype]:
             wrong.append(f"{dtype}: {label} moved by {share:.2g} (1 + |x|), of {ROUNDING[dtype]:.2g}")
-    lines = [*_head(tried, ignored, first, hashes), *_settings(tried, kept, first), *_families(tried, kept)]
+    lines = [*_head(tried, ignored, left_out, first, hashes), *_settings(tried, kept, first), *_families(tried, kept)]
     lines += [*_types(types, measured), *_wrong(wrong)]
     evidence.write(NAME, "\n".join(lines) + "\n", command="make machines", session=first.planted)
     return wrong
 
 
-def _head(tried: Outcomes, ignored: Sequence[str], first: Outcome, hashes: set[str]) -> Iterator[str]:
+def _head(
+    tried: Outcomes, ignored: Sequence[str], left_out: Sequence[str], first: Outcome, hashes: set[str]
+) -> Iterator[str]:
     yield from ("# On other processors", "")
     yield "The tests of routes and instruments, the claims on the reference model"
     yield "against the kept baseline, and the claims on the trained model, under settings by which one machine"
@@ -179,6 +182,8 @@ def _head(tried: Outcomes, ignored: Sequence[str], first: Outcome, hashes: set[s
     yield from ("", f"{machine(torch.device('cpu'))}; kernels {torch.backends.cpu.get_cpu_capability()}.", "")
     yield f"Tried: {len(tried)} settings. Not tried, since this processor ignores them or does so anyway (not one bit"
     yield f"of a probe differs), or does not know such instructions: {', '.join(ignored) or 'none'}."
+    if left_out:
+        yield f"Not tried for want of time: {', '.join(left_out)}."
     yield ""
     yield f"The reference model was built anew under each: {len(hashes)} hash, {', '.join(sorted(hashes))[:12]}…"
     yield f"{len(first.planted.claims)} claims on it, {len(first.trained.claims)} on the trained model."

@@ -74,10 +74,11 @@ def test_the_page_names_settings_families_types_and_what_is_wrong(tmp_path, monk
     monkeypatch.setattr(evidence, "FOLDER", tmp_path)
     kept = with_rounding(1e-5)
     tried = {"nothing set": outcome(kept), "older": outcome(with_rounding(2.5e-5), tests={"t": Deviation(0.0, 1.0)})}
-    wrong = write(tried, ["newer"], kept, {}, {"a" * 64, "b" * 64})
+    wrong = write(tried, ["newer"], ["slower"], kept, {}, {"a" * 64, "b" * 64})
     page = (tmp_path / "MACHINES.md").read_text(encoding="utf-8")
     assert "Tried: 2 settings" in page
     assert "newer" in page
+    assert "Not tried for want of time: slower." in page
     assert "| `older` | 0 | 0 | 0 | 0 | 4 | bands, instruments/logits |" in page
     assert f"| {ROUNDING['float32']:.2g} |" in page
     assert len(wrong) == 2
