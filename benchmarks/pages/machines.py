@@ -176,6 +176,7 @@ def _kept(file: Path, command: list[str], setting: Setting, *, output: bool = Fa
         if output:
             file.write_text(done.stdout, encoding="utf-8")
         if done.returncode == -signal.SIGILL:
+            file.unlink(missing_ok=True)
             raise UnknownInstruction(setting.name)
         if not file.is_file() or done.returncode not in (0, 1):
             file.unlink(missing_ok=True)
