@@ -53,7 +53,7 @@ class UnknownInstruction(RuntimeError):
     """The processor does not know an instruction that was asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """One way to run: variables that are set, and how they are written down."""
 
