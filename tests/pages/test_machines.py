@@ -55,7 +55,7 @@ def test_where_all_is_well_there_is_nothing_to_say():
         (outcome(with_rounding(1e-5), failures=["test_two"]), "x: test_two failed"),
         (outcome(with_rounding(1e-5), tests={"test_a": Deviation(2.5e-9, 1e-8)}), "x: tests, test_a: .* 4 times room"),
         (outcome(with_rounding(2.5e-5)), "x: bands, instruments/logits: 2.5e-05 of 0.0001, 4 times room"),
-        (outcome(session(mean(VALUES + 2e-4))), "x: drift, test_movers.py: .*, 1.2 times room"),
+        (outcome(session(mean(VALUES + 3e-4))), "x: drift, test_movers.py: .*, 1.2 times room"),
         (outcome(session(mean(VALUES + 1e-2))), "x: logit difference drifted by 0.01"),
     ],
 )
