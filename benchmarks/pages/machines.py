@@ -36,6 +36,7 @@ from benchmarks.pages.machines_page import Outcome
 from benchmarks.pages.runs import sources
 from ioi_fixtures import planted
 from lib.judging.baselines import read_session
+from lib.judging.measurements import Session
 from lib.models.model import hash_weights
 
 PLAIN = {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # two settings run beside each other
@@ -172,15 +173,15 @@ def _kept(file: Path, command: list[str], setting: Setting, *, output: bool = Fa
         done = subprocess.run(
             command, cwd=ROOT, env=setting.environment, capture_output=True, text=True, errors="replace", check=False
         )
-        file.with_suffix(".log").write_text(done.stdout + done.stderr, encoding="utf-8")
-        if output:
-            file.write_text(done.stdout, encoding="utf-8")
+        log = file.with_suffix(".log")
+        log.write_text(done.stdout + done.stderr, encoding="utf-8")
         if done.returncode == -signal.SIGILL:
-            file.unlink(missing_ok=True)
             raise UnknownInstruction(setting.name)
+        if output and done.returncode == 0:
+            file.write_text(done.stdout, encoding="utf-8")
         if not file.is_file() or done.returncode not in (0, 1):
             file.unlink(missing_ok=True)
-            raise RuntimeError(f"under {setting.name}: {' '.join(command)} ended with {done.returncode}: see {file}")
+            raise RuntimeError(f"under {setting.name}: {' '.join(command)} ended with {done.returncode}: see {log}")
     return file.read_text(encoding="utf-8")
 
 
@@ -197,34 +198,38 @@ def main() -> int:
             built = {"reference model": hash_weights(planted.directory(cache=Path(folder)))} if asked.build else {}
         print(json.dumps(probe() | built))
         return 0
+    return try_quickly() if asked.quick else try_everything(asked.most)
+
+
+def try_quickly() -> int:
+    """A part of it under two settings, a core each. The exit status: how much room is left is for the page to ask."""
     kept = read_session(BASELINE)
-    if asked.quick:
-        with ThreadPoolExecutor(len(QUICK)) as pool:  # a core each
-            outcomes = dict(zip(QUICK, pool.map(lambda setting: outcome(setting, quick=True), QUICK), strict=True))
-        found = {one.name: found for one, found in outcomes.items()}
-        wrong = machines_page.problems(found, kept, least=1)  # how much room is left is for the page to ask
-        print("\n".join(wrong) or f"all held under {len(QUICK)} settings: {machines_page.least_room(found, kept)}")
-        return bool(wrong)
-    plain, ignored = probe_of(AS_IT_IS), []
-    hashes = {plain["reference model"]}
-    acting = []
-    for setting in SETTINGS:
-        found = probe_of(setting)
-        hashes |= {found["reference model"]} if found else set()
-        (ignored if found in ({}, plain) else acting).append(setting)
-    acting, left_out = acting[: asked.most], acting[asked.most :] if asked.most else []
-    print(f"to be tried: {', '.join(one.name for one in acting)}", flush=True)
+    with ThreadPoolExecutor(len(QUICK)) as pool:
+        outcomes = pool.map(lambda setting: outcome(setting, quick=True), QUICK)
+        found = {setting.name: one for setting, one in zip(QUICK, outcomes, strict=True)}
+    wrong = machines_page.problems(found, kept, least=1)
+    print("\n".join(wrong) or f"all held under {len(QUICK)} settings: {machines_page.least_room(found, kept)}")
+    return bool(wrong)
+
+
+def try_everything(most: int | None) -> int:
+    """Every setting that acts here, or so many of them, and the page. The exit status."""
+    probes = {setting: probe_of(setting) for setting in (AS_IT_IS, *SETTINGS)}
+    acting = [setting for setting in SETTINGS if probes[setting] not in ({}, probes[AS_IT_IS])]
+    ignored = [setting.name for setting in SETTINGS if setting not in acting]
+    tried, left_out = [AS_IT_IS, *acting[:most]], [setting.name for setting in acting[most:]] if most else []
+    print(f"to be tried: {', '.join(setting.name for setting in tried)}", flush=True)
     pairs = [(dtype, setting) for dtype in NUMBER_TYPES for setting in OF_NUMBER_TYPES]
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(outcome, [AS_IT_IS, *acting])
-        files = dict(zip(pairs, pool.map(lambda pair: of_number_type(*pair), pairs), strict=True))
-        tried = {one.name: outcome for one, outcome in zip([AS_IT_IS, *acting], found, strict=True)}
-    types = {dtype: {one.name: read_session(files[dtype, one]) for one in OF_NUMBER_TYPES} for dtype in NUMBER_TYPES}
-    problems = machines_page.write(
-        tried, [one.name for one in ignored], [one.name for one in left_out], kept, types, hashes
-    )
-    print("\n".join(problems) or f"all held under {len(tried)} settings")
-    return bool(problems)
+        found, files = pool.map(outcome, tried), pool.map(lambda pair: of_number_type(*pair), pairs)
+        outcomes = {setting.name: one for setting, one in zip(tried, found, strict=True)}
+        types: dict[str, dict[str, Session]] = {dtype: {} for dtype in NUMBER_TYPES}
+        for (dtype, setting), file in zip(pairs, files, strict=True):
+            types[dtype][setting.name] = read_session(file)
+    hashes = {found["reference model"] for found in probes.values() if found}
+    wrong = machines_page.write(outcomes, ignored, left_out, read_session(BASELINE), types, hashes)
+    print("\n".join(wrong) or f"all held under {len(outcomes)} settings")
+    return bool(wrong)
 
 
 if __name__ == "__main__":

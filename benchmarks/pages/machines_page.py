@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,15 +50,22 @@ class Outcome(NamedTuple):
 Outcomes = Mapping[str, Outcome]  # by setting
 
 
+def tightest(found: Iterable[tuple[str, Deviation]]) -> dict[str, Deviation]:
+    """Of each family the deviation with the least room."""
+    least: dict[str, Deviation] = {}
+    for family, one in found:
+        least[family] = min(one, least.get(family, one), key=lambda either: either.room)
+    return least
+
+
 def deviations(report: Path) -> dict[str, Deviation]:
     """From a JUnit file, for each file of tests the deviation with the least room."""
-    least: dict[str, Deviation] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        for given in case.iter("property"):
-            if given.get("name") == DEVIATION:
-                found, family = Deviation(*json.loads(given.get("value"))), case.get("classname").rpartition(".")[2]
-                least[family] = min(found, least.get(family, found), key=lambda one: one.room)
-    return least
+    return tightest(
+        (case.get("classname").rpartition(".")[2], Deviation(*json.loads(given.get("value"))))
+        for case in ElementTree.parse(report).iter("testcase")
+        for given in case.iter("property")
+        if given.get("name") == DEVIATION
+    )
 
 
 def failed(report: Path) -> list[str]:
@@ -69,12 +76,8 @@ def failed(report: Path) -> list[str]:
 
 def bands(session: Session) -> dict[str, Deviation]:
     """For each reference about rounding itself, the figure that is nearest to the end of its band."""
-    least: dict[str, Deviation] = {}
-    for figure in (figure for claim in session.claims for figure in claim.measurements):
-        if figure.published.rounding:
-            found, id = _of_band(figure), figure.published.id
-            least[id] = min(found, least.get(id, found), key=lambda one: one.room)
-    return least
+    figures = (figure for claim in session.claims for figure in claim.measurements)
+    return tightest((figure.published.id, _of_band(figure)) for figure in figures if figure.published.rounding)
 
 
 def _of_band(figure: Measurement) -> Deviation:
@@ -85,12 +88,11 @@ def _of_band(figure: Measurement) -> Deviation:
 
 def drifts(comparison: Comparison) -> dict[str, Deviation]:
     """For each family of claims, the figure held to rounding that uses most of what it is allowed."""
-    least: dict[str, Deviation] = {}
-    for change in comparison.changes:
-        if change.rule == "rounding":
-            found, family = Deviation(abs(change.difference), change.allowed), _family(change.test)
-            least[family] = min(found, least.get(family, found), key=lambda one: one.room)
-    return least
+    return tightest(
+        (_family(change.test), Deviation(abs(change.difference), change.allowed))
+        for change in comparison.changes
+        if change.rule == "rounding"
+    )
 
 
 def _family(test: str) -> str:
