@@ -10,8 +10,8 @@ TRAINED := ioi_fixtures/trained
 ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims test claims-kept claims-trained check lint bench docs machines train mutants false-alarms power mutation
-.PHONY: mutation-changed upgrade-report
+.PHONY: claims test claims-kept claims-trained check lint bench docs machines coverage train mutants false-alarms power
+.PHONY: mutation mutation-changed upgrade-report
 
 claims: .venv/installed
 	$(BIN)/pytest claims/
@@ -54,7 +54,7 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.incidents_table
 	$(BIN)/python -m benchmarks.pages.picture
 	$(BIN)/python -m benchmarks.pages.tolerances
-	@echo "not renewed, since each takes longer: MACHINES.md (make machines), MUTANTS.md (make mutants), FALSE_ALARMS.md"
+	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make mutants), FALSE_ALARMS.md"
 	@echo "and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md (make upgrade-report),"
 	@echo "BENCH.md (make bench prints what it holds)"
 
@@ -62,6 +62,10 @@ docs: .venv/installed
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.
 machines: .venv/installed
 	$(BIN)/python -m benchmarks.pages.machines $(if $(QUICK),--quick)
+
+# docs/evidence/COVERAGE.md: how often intervals hold a truth that is known (half an hour of two cores).
+coverage: .venv/installed
+	$(BIN)/python -m benchmarks.pages.coverage
 
 # What the suite is worth, from runs kept in reports/runs: MUTANTS.md from every broken copy of the reference model (an
 # hour of one core), FALSE_ALARMS.md from many seeds (an hour and a half), POWER.md from the same runs.

@@ -45,7 +45,7 @@ def test_every_early_head_scores_as_published_on_random_tokens(kind, head, rando
     """On repeated random tokens, the {kind}-token score of {head} is as published, strong or weak."""
     claim = published[f"{kind}/random-tokens-{head}"]
     scores = getattr(random_token_scores, kind)[head]
-    mean = record(f"{kind}-token score of {head}", mean_over_prompts(scores), claim)
+    mean = record(f"{kind}-token score of {head}", mean_over_prompts(scores, of="sequences"), claim)
     assert mean in claim
 
 
@@ -55,7 +55,7 @@ def test_an_average_head_does_not_score_on_random_tokens(kind, random_token_scor
     claim = published[f"any-head/{kind}-score"]
     scores = without(getattr(random_token_scores, kind), CIRCUIT_HEADS)
     record.head_map(f"{kind}-token score", "attention", getattr(random_token_scores, kind).mean(-1))
-    mean = record(f"{kind}-token score, other heads", mean_over_prompts(scores.mean(0)), claim)
+    mean = record(f"{kind}-token score, other heads", mean_over_prompts(scores.mean(0), of="sequences"), claim)
     assert mean in claim
 
 

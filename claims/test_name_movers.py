@@ -28,7 +28,7 @@ def test_an_average_head_does_not_copy(model, name_tokens, published, record):
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits_of_all(model.weights, names, name_tokens)
     record.head_map("Copy score", "share of names", hits.double().mean(-1))
-    score = record("mean copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
+    score = record("mean copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim)
     assert score in claim
 
 
@@ -37,7 +37,7 @@ def test_every_name_mover_copies_the_names_of_the_prompts(head, model, names_in_
     """Given the stream after the first block at IO, S1 or S2, name mover {head} writes the name that stands there."""
     claim = published["name-movers/copy-score-in-prompts"]
     hits = copy_hits(model.weights, head, *names_in_prompts)
-    score = record(f"copy score of {head} in prompts", mean_over_prompts(hits.double().mean(0)), claim)
+    score = record(f"copy score of {head} in prompts", share(hits.double().mean(0)), claim)
     assert score in claim
 
 

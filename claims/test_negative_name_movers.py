@@ -37,7 +37,9 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens,
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
     record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1))
-    score = record("mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1))), claim)
+    score = record(
+        "mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim
+    )
     assert score in claim
 
 
@@ -48,7 +50,7 @@ def test_every_negative_name_mover_copies_the_names_of_the_prompts_with_its_sign
     """With its sign flipped, {head} writes the name that stands at IO, S1 or S2, given the stream after a block."""
     claim = published["negative-name-movers/copy-score-in-prompts"]
     hits = copy_hits(model.weights, head, *names_in_prompts, sign=-1)
-    score = record(f"negative copy score of {head} in prompts", mean_over_prompts(hits.double().mean(0)), claim)
+    score = record(f"negative copy score of {head} in prompts", share(hits.double().mean(0)), claim)
     assert score in claim
 
 

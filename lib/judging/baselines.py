@@ -3,7 +3,8 @@
 Three rules, the sharpest that applies to a figure:
 
 - rounding: same weights, prompts and number type. The run is deterministic, so another library, device or processor may
-  change what each single prompt says by rounding alone, and a mean that stayed where it was excuses nothing.
+  change what each single prompt says by rounding alone, and a mean that stayed where it was excuses nothing. Nor may
+  the ends of an interval move further, since intervals decide verdicts.
 - paired: same prompts, something else differs (the weights, say). The figure drifted where the mean of the differences
   prompt by prompt lies further from zero than their spread over prompts allows.
 - unpaired: other prompts. The two intervals have to explain the difference.
@@ -99,10 +100,13 @@ def compare(old: Session, new: Session, *, name: str) -> Comparison:
     judged_by_noise = sum(rule in ("paired", "unpaired") for rule in rules.values())
     error = (1 - CONFIDENCE) / max(judged_by_noise, 1)
     arms = [float(stats.norm.ppf((1 + confidence(max(len(session.looks), 1))) / 2)) for session in (old, new)]
-    changes = [
-        _change(before[key], after[key], rules[key], error, _rounding(then.get(key[0]), now.get(key[0])), arms)
-        for key in both
-    ]
+    same_looks = len(old.looks) == len(new.looks)  # and so intervals of the same confidence
+    changes = []
+    for key in both:
+        rounding = _rounding(then.get(key[0]), now.get(key[0]))
+        change = _change(before[key], after[key], rules[key], error, rounding, arms)
+        end = _end_that_moved(before[key], after[key], change) if same_looks and rules[key] == "rounding" else None
+        changes.append(end or change)
     return Comparison(
         baseline=name,
         started=old.started,
@@ -173,6 +177,16 @@ def _change(
     )
 
 
+def _end_that_moved(before: Measurement, after: Measurement, change: Change) -> Change | None:
+    """The end of the interval that moved further than its figure may, where the figure itself did not."""
+    ends = [("lower", before.low, after.low), ("upper", before.high, after.high)]
+    name, old, new = max(ends, key=lambda end: abs(end[2] - end[1]))
+    if change.drifted or abs(new - old) <= change.allowed:
+        return None
+    moved = {"label": f"{after.label}, {name} end of its interval", "old": old, "new": new, "difference": new - old}
+    return change.model_copy(update={**moved, "drifted": True})
+
+
 def _rounding(then: Subject | None, now: Subject | None) -> float:
     """Of the coarser of both number types."""
     return max(ROUNDING[subject.dtype if subject else "float32"] for subject in (then, now))
@@ -222,6 +236,9 @@ def _environment(old: Session, new: Session) -> Iterator[Setting]:
         for field in AROUND if subject.name in then else ():
             was, now = getattr(then[subject.name], field), getattr(subject, field)
             yield from _setting(f"{subject.name}: {field.replace('_', ' ')}", str(was), str(now))
+    methods = [{key: figure.method for key, figure in _figures(session).items()} for session in (old, new)]
+    for was, now in sorted({(methods[0][key], now) for key, now in methods[1].items() if key in methods[0]}):
+        yield from _setting("intervals", was, now)
     bands = [{key: figure.published for key, figure in _figures(session).items()} for session in (old, new)]
     edited = {after.id: (bands[0][key], after) for key, after in bands[1].items() if key in bands[0]}
     for id, (before, after) in edited.items():

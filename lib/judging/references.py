@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from lib.judging.statistics import Estimate, prompts_needed
+from lib.judging.statistics import FEWEST_FOR_A_VERDICT, Estimate, prompts_needed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,7 +53,10 @@ class Band(BaseModel):
         return math.inf if self.below is None else self.below
 
     def judge(self, estimate: Estimate) -> Verdict:
-        """pass: the interval is inside; fail: it is outside; inconclusive: it holds an end of the band."""
+        """pass: the interval is inside; fail: it is outside; inconclusive: it holds an end of the band, or is of too
+        few prompts to be relied on."""
+        if estimate.too_few:
+            return "inconclusive"
         if self.low <= estimate.low and estimate.high <= self.high:
             return "pass"
         if estimate.high < self.low or estimate.low > self.high:
@@ -62,6 +65,11 @@ class Band(BaseModel):
 
     def advice(self, estimate: Estimate) -> str:
         """For an inconclusive estimate, how many more prompts would settle it."""
+        if estimate.too_few:
+            return (
+                f"{estimate.n} are too few for an interval that holds what it promises: use at least "
+                f"{FEWEST_FOR_A_VERDICT} prompts (--claims-prompts)"
+            )
         edges = [edge for edge in (self.low, self.high) if estimate.low <= edge <= estimate.high]
         needed = max(prompts_needed(estimate, edge) for edge in edges)
         more = needed - estimate.n

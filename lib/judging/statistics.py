@@ -1,17 +1,19 @@
 """From one value a prompt to an estimate with a 95% interval.
 
 An interval here answers one question: what would this figure be on more prompts of the same kind? Means, ratios and
-correlations use the percentile bootstrap over prompts (Efron 1979), shares the exact binomial interval (Clopper &
-Pearson 1934), both from scipy. What is not sampled (a weight's property, say) is `exact` and has no interval.
+correlations use the studentized bootstrap over prompts (Hall 1988, Annals of Statistics 16:927; DiCiccio & Efron 1996,
+Statistical Science 11:189): resamples say how many of its standard errors a figure lies from the truth, so that skewed
+values and few prompts are covered as promised (docs/evidence/COVERAGE.md). Shares use the exact binomial interval
+(Clopper & Pearson 1934). What is not sampled (a weight's property, say) is `exact` and has no interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -20,6 +22,16 @@ from torch import Tensor
 CONFIDENCE = 0.95
 _LOOKS: ContextVar[int] = ContextVar("looks", default=1)
 RESAMPLES = 4999  # the interval's ends move by about 1% of its width from one seed to the next at this count
+AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
+# The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
+# is a figure and no verdict.
+FEWEST_FOR_A_VERDICT = 16
+# A resample without spread, as there are where nearly all prompts say the same, counts as so many standard errors off:
+# as far as the exact upper limit (Garwood 1936) of a rare thing seen once, at the confidence of two looks.
+WITHOUT_SPREAD = float(stats.chi2.ppf(0.9875, 4)) / 2 - 1
+# A figure from resampled values, prompts last, and its influences: what each prompt adds to it. Influences add up to
+# zero, and the standard error of their mean is the figure's.
+Statistic = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,11 @@ class Estimate:
     n: int
     method: str
     per_prompt: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether its interval may not hold what it promises, for want of prompts. An exact one does on any number."""
+        return not self.method.startswith("exact") and self.n < FEWEST_FOR_A_VERDICT
 
     def __str__(self) -> str:
         if self.low == self.high:
@@ -59,10 +76,9 @@ def confidence(looks: int) -> float:
     return 1 - (1 - CONFIDENCE) / looks
 
 
-def mean_over_prompts(values: Tensor) -> Estimate:
-    """Mean of `values` [batch], with a bootstrap interval over prompts."""
-    sample = _sample(values)
-    return _bootstrap((sample,), np.mean, float(sample.mean()), sample)
+def mean_over_prompts(values: Tensor, *, of: str = "prompts") -> Estimate:
+    """Mean of `values` [batch], one a prompt; or one of what else was drawn (`of`: "names", say)."""
+    return _estimate(_mean, [_sample(values)], of=of)
 
 
 def ratio_of_means(numerators: Tensor, denominators: Tensor) -> Estimate:
@@ -73,55 +89,41 @@ def ratio_of_means(numerators: Tensor, denominators: Tensor) -> Estimate:
     above, below = _sample(numerators), _sample(denominators)
     if above.shape != below.shape:
         raise ValueError(f"{len(above)} numerators and {len(below)} denominators: both need one value a prompt")
-
-    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return a.mean(axis=axis) / b.mean(axis=axis)
-
-    value = float(ratio(above, below))
-    # The ratio's linear part in each prompt (the delta method): their mean is the ratio, their spread is its error.
-    return _bootstrap((above, below), ratio, value, value + (above - value * below) / below.mean())
+    if not below.mean():
+        raise ValueError("the denominators' mean is zero: there is nothing to be a share of")
+    return _estimate(_ratio, [above, below])
 
 
 def correlation(x: Tensor, y: Tensor) -> Estimate:
-    """Pearson's correlation of `x` and `y`, both [... point batch], with a bootstrap interval over prompts.
+    """Pearson's correlation of `x` and `y`, both [... point batch].
 
     Points of one prompt are resampled together, since they are not independent; several rows (leading axes) give the
-    mean of their correlations. A row that does not vary in x or in y counts as 0: nothing in it follows anything.
+    mean of their correlations. A row that does not vary in x or in y counts as 0: nothing in it follows anything. The
+    interval is made on Fisher's scale (1921), the inverse hyperbolic tangent, where it cannot leave -1 to 1.
     """
-    if x.shape != y.shape or x.ndim < 2 or x.shape[-1] < 2:
+    if x.shape != y.shape or x.ndim < 2:
         raise ValueError(f"{tuple(x.shape)} against {tuple(y.shape)}: a correlation takes two equal [... point batch]")
-    n = x.shape[-1]
     rows = [_sample(values.flatten()).reshape(-1, *x.shape[-2:]) for values in (x, y)]  # row point batch
-
-    def mean_correlation(prompts: np.ndarray, axis: int = -1) -> np.ndarray:
-        # row point ... prompt, points and prompts made one axis: row ... (point prompt)
-        drawn = [np.concatenate(np.moveaxis(row[..., prompts], 1, 0), -1) for row in rows]
-        a, b = (values - values.mean(-1, keepdims=True) for values in drawn)
-        size = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
-        return np.divide((a * b).sum(-1), size, out=np.zeros_like(size), where=size > 0).mean(0)
-
-    everyone = np.arange(n)
-    value = float(mean_correlation(everyone))
-    # Jackknife: what each prompt adds is n times the whole less n - 1 times what the others give.
-    influence = np.array([n * value - (n - 1) * float(mean_correlation(np.delete(everyone, i))) for i in everyone])
-    # A hundred resamples at a time: with a row a head, all at once would take a gigabyte.
-    return _bootstrap((everyone,), mean_correlation, value, influence - influence.mean() + value, batch=100)
+    value, influence = _correlation(*rows)
+    on_scale = _estimate(_fishers_z, rows)
+    by_prompt = tuple((value + influence).tolist())
+    low, high = (float(np.tanh(end)) for end in (on_scale.low, on_scale.high))
+    return replace(on_scale, value=float(value), low=low, high=high, per_prompt=by_prompt)
 
 
 def share(hits: Tensor) -> Estimate:
-    """Share of true values in `hits` [n] (independent trials), with the exact binomial interval."""
+    """Share of hits [n], independent trials, with the exact binomial interval.
+
+    A trial may be a share itself, of the few names in a prompt, say: it counts as a trial, since they depend on one
+    another, and all of them alike still have an interval, which a mean would not.
+    """
     sample = _sample(hits)
-    if not np.isin(sample, (0.0, 1.0)).all():
-        raise ValueError("share() counts hits: give booleans, or use mean_over_prompts for values between 0 and 1")
-    interval = stats.binomtest(int(sample.sum()), len(sample)).proportion_ci(confidence(_LOOKS.get()), method="exact")
-    return Estimate(
-        float(sample.mean()),
-        float(interval.low),
-        float(interval.high),
-        len(sample),
-        "exact binomial",
-        tuple(sample.tolist()),
-    )
+    if not ((sample >= 0) & (sample <= 1)).all():
+        raise ValueError("share() counts hits: give booleans, or shares between 0 and 1")
+    n, found, beyond = len(sample), float(sample.sum()), (1 - confidence(_LOOKS.get())) / 2
+    low = float(stats.beta.ppf(beyond, found, n - found + 1)) if found else 0.0
+    high = float(stats.beta.ppf(1 - beyond, found + 1, n - found)) if found < n else 1.0
+    return Estimate(float(sample.mean()), low, high, n, "exact binomial", tuple(sample.tolist()))
 
 
 def exact(value: float) -> Estimate:
@@ -150,26 +152,72 @@ def _sample(values: Tensor) -> np.ndarray:
     return sample
 
 
-def _bootstrap(
-    samples: tuple[np.ndarray, ...],
-    statistic: object,
-    value: float,
-    per_prompt: np.ndarray,
-    *,
-    batch: int | None = None,
-) -> Estimate:
-    n = len(samples[0])
-    if n == 1 or all(np.ptp(sample) == 0 for sample in samples):
-        return Estimate(value, value, value, n, "no spread over prompts", tuple(per_prompt.tolist()))
-    interval = stats.bootstrap(
-        samples,
-        statistic,
-        paired=len(samples) > 1,
-        n_resamples=RESAMPLES,
-        batch=batch,
-        confidence_level=confidence(_LOOKS.get()),
-        method="percentile",
-        rng=np.random.default_rng(0),  # the same values give the same interval
-    ).confidence_interval
-    low, high = float(interval.low), float(interval.high)
-    return Estimate(value, low, high, n, "bootstrap over prompts", tuple(per_prompt.tolist()))
+def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = values.mean(-1, keepdims=True)
+    return mean[..., 0], values - mean
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    whole = below.mean(-1, keepdims=True)
+    ratio = above.mean(-1, keepdims=True) / whole
+    return ratio[..., 0], (above - ratio * below) / whole
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of [row point ... prompt], averaged over rows. Influences as in Devlin et al. 1975, Biometrika 62:531."""
+    x, y = (_standardised(values) for values in (x, y))
+    r = (x * y).mean((1, -1), keepdims=True)
+    return r[:, 0, ..., 0].mean(0), (x * y - r * (x * x + y * y) / 2).mean((0, 1))
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Each row's points over all prompts with mean 0 and variance 1; zeros where they do not vary."""
+    values = values - values.mean((1, -1), keepdims=True)
+    size = np.sqrt((values * values).mean((1, -1), keepdims=True))
+    return np.divide(values, size, out=np.zeros_like(values), where=size > 0)
+
+
+def _fishers_z(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r, influence = _correlation(x, y)
+    r = np.clip(r, -1 + 1e-12, 1 - 1e-12)  # a perfect correlation is infinitely far up the scale
+    return np.arctanh(r), influence / (1 - r * r)[..., None]
+
+
+def _estimate(statistic: Statistic, samples: Sequence[np.ndarray], *, of: str = "prompts") -> Estimate:
+    value, influence = (part.astype(float) for part in statistic(*samples))
+    n, by_prompt = len(influence), tuple((value + influence).tolist())
+    if n == 1 or np.ptp(influence) == 0:
+        return Estimate(float(value), float(value), float(value), n, f"no spread over {of}", by_prompt)
+    error = _error(influence)
+    resampled, errors = _resampled(statistic, samples)
+    too_high = resampled - value
+    spread = errors > 1e-9 * error  # but for rounding
+    off = np.where(spread, too_high / np.where(spread, errors, 1), np.sign(too_high) * WITHOUT_SPREAD)
+    beyond = (1 - confidence(_LOOKS.get())) / 2
+    least, most = np.quantile(off, [beyond, 1 - beyond])
+    return Estimate(
+        float(value),
+        float(value - most * error),
+        float(value - least * error),
+        n,
+        f"studentized bootstrap over {of}",
+        by_prompt,
+    )
+
+
+def _error(influence: np.ndarray) -> np.ndarray:
+    """The standard error of a figure from its influences [... prompt]."""
+    return influence.std(-1, ddof=1) / influence.shape[-1] ** 0.5
+
+
+def _resampled(statistic: Statistic, samples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The figure and its standard error in each of RESAMPLES, the same ones for the same number of prompts."""
+    rng, n = np.random.default_rng(0), samples[0].shape[-1]
+    at_once = max(1, AT_ONCE // max(sample.size for sample in samples))
+    figures, errors = [], []
+    for start in range(0, RESAMPLES, at_once):
+        drawn = rng.integers(n, size=(min(at_once, RESAMPLES - start), n))
+        figure, influence = statistic(*(sample[..., drawn] for sample in samples))
+        figures.append(figure)
+        errors.append(_error(influence))
+    return np.concatenate(figures), np.concatenate(errors)

@@ -37,7 +37,8 @@ def largest_first(comparison: Comparison) -> list[Change]:
 
 def moved(change: Change) -> str:
     """How far a figure moved and how far it may, in words."""
-    where = "on the prompt that moved most" if change.rule == "rounding" and change.old != change.new else ""
+    by_prompt = change.rule == "rounding" and change.difference != change.new - change.old
+    where = "on the prompt that moved most" if by_prompt else ""
     difference = " ".join(filter(None, (f"{change.difference:+.3g}", where)))
     return f"{change.old:.6g} -> {change.new:.6g} ({difference}; allowed {change.allowed:.2g}, {RULES[change.rule]})"
 

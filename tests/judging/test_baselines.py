@@ -1,6 +1,7 @@
 """What counts as drift: by each of the three rules something too far is seen, and something near enough is not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ import torch
 from lib.judging.baselines import ROUNDING, BaselineError, as_baseline, compare, read_session
 from lib.judging.measurements import SCHEMA_VERSION, Session, as_json, measurement
 from lib.judging.references import Band
-from lib.judging.statistics import exact, mean_over_prompts, ratio_of_means, share
-from lib.reports.drift_words import drift_sentence
+from lib.judging.statistics import exact, looks, mean_over_prompts, ratio_of_means, share
+from lib.reports.drift_words import drift_list, drift_sentence
 from tests.support.example_session import REFERENCES, claim, example_session
 
 TEST = "claims/test_movers.py::test_difference[planted]"
@@ -73,6 +74,36 @@ def test_two_prompts_that_moved_apart_are_drift_though_the_mean_stayed():
     assert change.drifted
     assert comparison.drifted
     assert change.test == TEST
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "label"),
+    [
+        (3.5, 3.5, "logit difference, upper end of its interval"),  # an interval that was made a point
+        (3.40, 3.543, "logit difference, lower end of its interval"),
+    ],
+)
+def test_an_interval_that_is_made_otherwise_is_drift_though_no_prompt_moved(low, high, label):
+    estimate = mean(VALUES)
+    change, comparison = drift(session(estimate), session(replace(estimate, low=low, high=high)))
+    assert (change.drifted, change.label, change.rule) == (True, label, "rounding")
+    assert "1 of 1 figures drifted" in drift_sentence(comparison)
+    [(heading, [line]), *_] = drift_list(comparison)
+    assert heading == "Drifted"
+    assert "that moved most" not in line
+
+
+def test_intervals_of_other_looks_are_not_compared():
+    with looks(2):
+        wider = mean(VALUES)
+    change, _ = drift(session(mean(VALUES), looks=[100]), session(wider, looks=[25, 100]))
+    assert not change.drifted
+
+
+def test_another_kind_of_interval_is_named():
+    estimate = mean(VALUES)
+    _, comparison = drift(session(replace(estimate, method="guess")), session(estimate))
+    assert ("intervals", "guess", estimate.method) in [(one.name, one.old, one.new) for one in comparison.environment]
 
 
 def test_other_weights_on_the_same_prompts_are_paired():

@@ -21,7 +21,7 @@ ABC = [prompt.text for prompt in abc(PROMPTS, seed=0)]
 
 def figure(low, high, per_prompt, reference="difference"):
     value = (low + high) / 2
-    estimate = Estimate(value, low, high, len(per_prompt), "bootstrap over prompts", tuple(per_prompt))
+    estimate = Estimate(value, low, high, len(per_prompt), "studentized bootstrap over prompts", tuple(per_prompt))
     return measurement("test", "planted", "label", estimate, REFERENCES[reference])
 
 

@@ -14,7 +14,7 @@ from lib.judging.statistics import Estimate
 
 SCRIPT = "<script>alert('claim')</script>"
 HASH = "5f3c0a9be1d2" + "0" * 52
-BOOTSTRAP = "bootstrap over prompts"
+BOOTSTRAP = "studentized bootstrap over prompts"
 
 REFERENCES = {
     "copying": Reference(
