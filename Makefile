@@ -54,9 +54,9 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.incidents_table
 	$(BIN)/python -m benchmarks.pages.picture
 	$(BIN)/python -m benchmarks.pages.tolerances
-	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make mutants), FALSE_ALARMS.md"
-	@echo "and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md (make upgrade-report),"
-	@echo "BENCH.md (make bench prints what it holds)"
+	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make"
+	@echo "mutants), FALSE_ALARMS.md and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md"
+	@echo "(make upgrade-report), BENCH.md (make bench prints what it holds)"
 
 # docs/evidence/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.
