@@ -75,11 +75,12 @@ def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
 
 
 def unrelated(weights: Weights | AttentionWeights) -> float:
-    """The composition of two random matrices, about 1 / sqrt(d_model), which is where raw scores start.
+    """The composition of two random heads, 1 / sqrt(d_model - 1), which is where raw scores start.
 
-    Exact for the root mean square: a random direction keeps 1 / d_model of its squared length along any other.
+    Exact for the root mean square: a random direction keeps 1 / d of its squared length along any other, and what is
+    written and read by centred weights has no mean, so its d is one less than d_model.
     """
-    return weights.W_Q.shape[2] ** -0.5
+    return (weights.W_Q.shape[2] - 1) ** -0.5
 
 
 def lead(scores: Tensor, receiver: Head, senders: Collection[Head]) -> float:
