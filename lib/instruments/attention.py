@@ -36,9 +36,11 @@ def attends_most_to_first(run: Run, *, query: Tensor, keys: Sequence[Tensor]) ->
 
 
 def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
-    """Attention times the norm of the value attended to (Kobayashi et al. 2020): what moves, not just where from.
+    """Attention times the norm of the value attended to: how much is moved, not just where from. [layer head batch]
 
-    Given as a share of the same sum over all keys, so 1 means that nothing else is moved. [layer head batch]
+    Given as a share of the same sum over all keys, so 1 means that nothing else is moved. Not the norm of Kobayashi et
+    al. 2020, which is of what is written, the value and its bias times W_O: here W_O is left out, and value biases are
+    folded into b_O. The run must have kept "pattern" and "v".
     """
     norms = run["v"].norm(dim=-1)  # layer batch key head
     batch = torch.arange(norms.shape[1], device=norms.device)

@@ -37,7 +37,7 @@ def attribution_by_layer(run: Run, weights: Weights, answers: Tensor) -> tuple[T
 def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     """Logit difference read off the residual stream before each layer, and after the last. [layer+1 batch]
 
-    The clean run's final LayerNorm scale is used throughout, and b_U is added, so the last entry is the model's own
+    The run's own final LayerNorm scale is used throughout, and b_U is added, so the last entry is the model's own
     logit difference. The run must have kept "resid_pre", "resid_final" and "final_scale".
     """
     direction = _scaled_direction(run, weights, answers)

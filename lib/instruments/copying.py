@@ -2,7 +2,8 @@
 
 Two published definitions differ in what the head is given to read. Wang et al. 2022, §3.1, take the residual stream
 after the first block at the tokens' positions; the name-list definition takes token embeddings and the first MLP alone.
-Both are `copy_hits` on another `resid`. Value biases are folded into b_O here, so neither definition's b_V matters.
+Both are `copy_hits` on another `resid`. The authors' code adds the head's value bias, the name list's does not. Value
+biases are folded into b_O here and left out, so the authors' score of a model that is not folded may be another.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, to
 
     resid: [... d_model], what the head attends to; tokens: [...], the tokens that stand there. sign = -1 flips the
     head's output (before b_U is added), which turns a head that suppresses what it attends to into one that copies it.
-    LayerNorm before the head rescales `resid` and nothing else, and the final one undoes any scale, so it is left out.
+    The LayerNorm before the head is left out: it rescales a centred `resid` and nothing else, and the final one undoes
+    that, but for outputs so small that the norm's epsilon counts beside their variance.
     """
     if sign not in (1, -1):
         raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")

@@ -43,6 +43,25 @@ def test_the_bias_of_the_unembedding_is_added_after_the_sign():
     assert hits.tolist() == [token == 3 for token in range(8)]
 
 
+def test_the_size_of_an_output_does_not_matter_unless_the_norms_epsilon_counts_beside_it():
+    weights = toy(1)
+    weights.b_U[3] = 2.0  # less than a head's own token has once its output is normalised
+    hits = {
+        size: copy_hits(weights, Head(0, 0), size * torch.eye(8), torch.arange(8), top=1).tolist()
+        for size in (1e3, 1.0, 1e-3)
+    }
+    assert hits[1e3] == hits[1.0] == [True] * 8
+    assert hits[1e-3] == [token == 3 for token in range(8)]
+
+
+def test_the_heads_value_bias_is_left_out_though_it_could_decide_the_score():
+    weights = toy(1)
+    weights.b_V[0, 0, 3] = 100.0
+    assert copy_hits(weights, Head(0, 0), torch.eye(8), torch.arange(8), top=1).all()
+    with_bias = torch.eye(8) + weights.b_V[0, 0]  # W_V is the identity, so this is what the authors' code multiplies
+    assert copy_hits(weights, Head(0, 0), with_bias, torch.arange(8), top=1).tolist() == [i == 3 for i in range(8)]
+
+
 @pytest.mark.parametrize(("top", "sign"), [(5, 1), (20, -1)])
 def test_hits_are_those_of_the_definition_spelled_out(top, sign):
     weights, tokens = random_model(n_layer=3, n_head=2, n_embd=24).weights, torch.arange(3, 43)
