@@ -53,7 +53,8 @@ ARENA_K: Mapping[Head, frozenset[Head]] = MappingProxyType(
 
 K_SETS: Mapping[str, Mapping[Head, frozenset[Head]]] = MappingProxyType({"paper": PAPER_K, "ARENA": ARENA_K})
 
-# The circuit without negative and backup heads and with two heads a class (Easy-Transformer, ioi_circuit_extraction).
+# The circuit without negative and backup heads, and with two of each class of early heads (Easy-Transformer,
+# ioi_circuit_extraction).
 NAIVE_CIRCUIT: Mapping[Head, str] = MappingProxyType(
     {head: CIRCUIT_HEADS[head] for head in heads("9.6 9.9 10.0 7.3 7.9 8.6 8.10 5.5 5.9 3.0 0.10 2.2 4.11")}
 )
@@ -89,6 +90,6 @@ def left_of_circuit(removed: frozenset[Head] | set[Head]) -> dict[Head, str]:
 
 
 def random_subset(seed: int) -> frozenset[Head]:
-    """A random K: each head of the circuit with probability one half (Wang et al. 2022, §4.2)."""
+    """A random K: each head of the circuit with probability one half (Wang et al. 2022, §4.1)."""
     uniform = stream("random knockout", seed)
     return frozenset(head for head in CIRCUIT_HEADS if uniform() < 0.5)

@@ -49,6 +49,8 @@ ADDRESSES: Mapping[str, str] = MappingProxyType(
         "Exploratory Analysis demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Exploratory_Analysis_Demo.ipynb",
         "Activation Patching demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Activation_Patching_in_TL_Demo.ipynb",
         "TransformerLens documentation": "https://transformerlensorg.github.io/TransformerLens/",
+        "TransformerLens, process_weights": _TRANSFORMER_LENS,
+        **{f"TransformerLens#{issue}": f"{_TRANSFORMER_LENS}/issues/{issue}" for issue in (1256, 1317, 1526, 1740)},
         "ARENA": "https://github.com/callummcdougall/ARENA_3.0",
         "pyvene": "https://github.com/stanfordnlp/pyvene",
         "stored data": "https://github.com/redwoodresearch/Easy-Transformer",
