@@ -16,7 +16,7 @@ BY_OUTPUT = heads("5.5 6.9 3.0")
 
 @pytest.mark.parametrize(("position", "layer"), [("S2", 5), ("S2", 9), ("END", 7), ("END", 9)])
 def test_the_subject_moves_from_s2_to_end(position, layer, patched_streams, s2_swapped_pair, published, record):
-    """Patching the residual stream at {position} before layer {layer} recovers as much as published."""
+    """Patching the residual stream at {position} before layer {layer} recovers about as much as published."""
     claim = published[f"activation-patching/resid-{position}-layer-{layer}"]
     record.show(recovery_by_layer(patched_streams, s2_swapped_pair))
     recovered = record(

@@ -54,7 +54,7 @@ def test_backup_name_movers_wake_up(head, attribution_change, published, record)
 
 @pytest.mark.parametrize("head", heads("9.0 9.7"), ids=str)
 def test_some_heads_called_backups_do_not_wake_up(head, attribution_change, published, record):
-    """With 9.9 zero-ablated, {head} writes what it wrote before: it is a weak name mover, not a backup."""
+    """With 9.9 zero-ablated, {head} writes what it wrote before, though the paper counts it among the backups."""
     claim = published["backup/does-not-rise"]
     rise = record(f"rise of {head}", mean_over_prompts(attribution_change(STRONGEST, "zero")[head]), claim)
     assert rise in claim

@@ -1,4 +1,4 @@
-"""Canaries: figures that TransformerLens' demos print for fixed prompts, to the digits printed.
+"""Canaries: figures that TransformerLens' demos print for fixed prompts, to the digits printed and .001 of a logit.
 
 The tightest published numbers there are: a library, a driver or a number type that moves them has changed what every
 interpretability result on GPT-2 small means. They say nothing about any other model, so no other is asked for them.

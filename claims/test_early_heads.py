@@ -21,7 +21,7 @@ every_early_head = pytest.mark.parametrize(("kind", "head"), EARLY_HEADS, ids=st
 
 @every_early_head
 def test_every_early_head_attends_where_its_class_does(kind, head, model, ioi, ioi_run, published, record):
-    """On IOI prompts, {kind}-token head {head} attends where its class does, as much as published."""
+    """On IOI prompts, head {head} ({kind}) attends where its class does, strongly or weakly as it does elsewhere."""
     claim = published[f"{kind}/attention-of-{head}"]
     _, query, key = LOOKS[kind]
     looks = attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key])[head]
@@ -32,7 +32,7 @@ def test_every_early_head_attends_where_its_class_does(kind, head, model, ioi, i
 
 @pytest.mark.parametrize("kind", LOOKS)
 def test_an_average_head_does_not_attend_there(kind, ioi, ioi_run, published, record):
-    """Control: the average head outside the circuit attends little where {kind}-token heads do."""
+    """Control: the average head outside the circuit attends little where heads of this class ({kind}) do."""
     claim = published[f"any-head/{kind}-attention"]
     _, query, key = LOOKS[kind]
     looks = without(attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key]), CIRCUIT_HEADS)
@@ -42,7 +42,7 @@ def test_an_average_head_does_not_attend_there(kind, ioi, ioi_run, published, re
 
 @every_early_head
 def test_every_early_head_scores_as_published_on_random_tokens(kind, head, random_token_scores, published, record):
-    """On repeated random tokens, the {kind}-token score of {head} is as published, strong or weak."""
+    """On repeated random tokens, the score of head {head} ({kind}) is as published, strong or weak."""
     claim = published[f"{kind}/random-tokens-{head}"]
     scores = getattr(random_token_scores, kind)[head]
     mean = record(f"{kind}-token score of {head}", mean_over_prompts(scores, of="sequences"), claim)
@@ -51,7 +51,7 @@ def test_every_early_head_scores_as_published_on_random_tokens(kind, head, rando
 
 @pytest.mark.parametrize("kind", LOOKS)
 def test_an_average_head_does_not_score_on_random_tokens(kind, random_token_scores, published, record):
-    """Control: the average head outside the circuit has a low {kind}-token score."""
+    """Control: the average head outside the circuit has a low score ({kind})."""
     claim = published[f"any-head/{kind}-score"]
     scores = without(getattr(random_token_scores, kind), CIRCUIT_HEADS)
     record.head_map(f"{kind}-token score", "attention", getattr(random_token_scores, kind).mean(-1))
@@ -61,7 +61,7 @@ def test_an_average_head_does_not_score_on_random_tokens(kind, random_token_scor
 
 @pytest.mark.parametrize("other", heads("5.8"), ids=str)
 def test_the_weak_induction_head_still_looks_there_first(other: Head, ioi, ioi_run, published, record):
-    """From S2, induction head {other} attends to S1+1 more than to S1, IO or the first token's successor."""
+    """From S2, induction head {other} attends to S1+1 more than to S1 or IO."""
     claim = published["induction/5.8-looks-there-first"]
     from_s2 = {
         name: attention(ioi_run, query=ioi.positions["S2"], key=ioi.positions[name])[other]

@@ -22,7 +22,7 @@ from lib.models.model import SITES
 
 N = 24  # prompts of a sample: about as many as ARENA's figures rest on
 SEARCH = 6  # times as many examples for a search: Hypothesis steers only after the first ten
-UNPUBLISHED = heads("5.9")  # it attends to S1+1 with .015; where it attends most is not published
+UNPUBLISHED = heads("5.9")  # its induction score is .015 on random tokens; where it attends most is not published
 
 # Where each class looks: from where, and there more than to each of the others.
 LOOKS = {
@@ -85,8 +85,8 @@ def test_attributions_add_up_on_any_prompt(prompts, model, published, record):
 
 @every_renaming
 def test_heads_look_at_their_place_whoever_the_people_are(seed, looks_twice, published, record):
-    """Name movers, S-inhibition and induction heads look at their place among the names, and still do once both people
-    are renamed."""
+    """Name movers, S-inhibition and induction heads (but 5.9) look at their place among the names on most prompts, and
+    still do once both people are renamed."""
     by_kind = looks_twice(seed)
     for kind, (members, _, keys) in LOOKS.items():
         claim = published[f"generated/{kind}-keeps"]
@@ -98,7 +98,8 @@ def test_heads_look_at_their_place_whoever_the_people_are(seed, looks_twice, pub
 
 @every_renaming
 def test_an_average_head_does_not_look_there(seed, looks_twice, published, record):
-    """Control: the average head outside the circuit does not look where name movers and induction heads do."""
+    """Control: on most prompts the average head outside the circuit does not look where name movers or induction heads
+    do."""
     claim = published["generated/other-heads-keep"]
     by_kind = looks_twice(seed)
     kept = []

@@ -47,7 +47,7 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens,
 def test_every_negative_name_mover_copies_the_names_of_the_prompts_with_its_sign_flipped(
     head, model, names_in_prompts, published, record
 ):
-    """With its sign flipped, {head} writes the name that stands at IO, S1 or S2, given the stream after a block."""
+    """With its sign flipped, {head} writes the name that stands at IO, S1 or S2, given the stream after block 0."""
     claim = published["negative-name-movers/copy-score-in-prompts"]
     hits = copy_hits(model.weights, head, *names_in_prompts, sign=-1)
     score = record(f"negative copy score of {head} in prompts", share(hits.double().mean(0)), claim)

@@ -18,7 +18,7 @@ from lib.models.heads import without
 def test_the_path_from_a_name_mover_to_the_logits_carries_the_answer(
     head, paths_to_logits, ioi, ioi_run, published, record
 ):
-    """With the direct path from {head} to the logits patched, the logit difference falls as published."""
+    """With the direct path from {head} to the logits patched, the logit difference falls by about what is published."""
     claim = published[f"paths/{head}-to-logits"]
     whole = ioi_run.logit_difference(ioi.answers)
     effect = record(f"path {head} to logits", ratio_of_means(paths_to_logits[head] - whole, whole), claim)

@@ -88,7 +88,8 @@ def test_without_s_inhibition_name_movers_look_away_from_the_indirect_object(
 
 @pytest.mark.parametrize(("token", "position"), CELLS)
 def test_the_signals_move_the_logit_difference(token, position, s_inhibition_signals, published, record):
-    """With S-inhibition outputs from prompts with {token} token and {position} position, it is as published."""
+    """With S-inhibition outputs from prompts with {token} token and {position} position, the logit difference is about
+    what is published."""
     claim = published[f"s-inhibition/{token}-token-{position}-position"]
     difference = mean_over_prompts(s_inhibition_signals[token, position])
     difference = record(f"logit difference, {token} token, {position} position", difference, claim)
@@ -97,7 +98,7 @@ def test_the_signals_move_the_logit_difference(token, position, s_inhibition_sig
 
 @pytest.mark.parametrize("signal", ["position", "token"])
 def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record):
-    """The logit difference is about linear in both signals, with the published coefficient of the {signal} signal."""
+    """Fitted as linear in both signals, the logit difference has about the published {signal} coefficient."""
     claim = published[f"s-inhibition/{signal}-coefficient"]
     record.show(differences_by_signal(s_inhibition_signals))
     coefficient = mean_over_prompts(signal_coefficient(s_inhibition_signals, signal))
