@@ -1,9 +1,12 @@
 """docs/evidence/CLAIMS.md is what the code says: same claims, same sentences, same references, same reference model."""
 
+import re
+from collections import Counter
+
 import pytest
 
 from benchmarks.pages import evidence
-from benchmarks.pages.claims_table import NAME, table
+from benchmarks.pages.claims_table import NAME, linked, table
 from ioi_fixtures import planted
 from ioi_fixtures.published import FOLDER
 from lib.judging.baselines import read_session
@@ -12,6 +15,8 @@ from lib.models.model import hash_weights
 from lib.plugin.reporting import sentence
 from tests.support.places import BASELINE, ROOT
 
+# By definition, of the format, or what the reader brings: nobody published it.
+NOTHING_TO_LINK = ("the circuit file", "by symmetry", "by definition", "causal attention", "the format's definition")
 REMEDY = "run `make docs` and commit what it writes"
 
 
@@ -51,3 +56,29 @@ def test_the_kept_run_was_on_the_present_reference_model():
 
 def test_every_claim_of_the_kept_run_held():
     assert {claim.outcome for claim in read_session(BASELINE).claims} == {"passed"}
+
+
+def test_every_source_is_linked():
+    for reference in read_references(FOLDER).values():
+        assert "[" in linked(reference.source) or reference.source.startswith(NOTHING_TO_LINK), reference.source
+
+
+def test_longer_names_are_linked_before_names_within_them():
+    assert linked("TransformerLens documentation, Wang et al. 2022, §3") == (
+        "[TransformerLens documentation], [Wang et al. 2022], §3"
+    )
+
+
+def test_each_address_stands_once_and_every_link_has_one():
+    page = table(read_session(BASELINE))
+    defined = re.findall(r"^\[([^]]+)\]: \S+$", page, re.MULTILINE)
+    sources = [cell for line in page.splitlines() if line.startswith("| ") for cell in [line.split(" | ")[2]]]
+    used = {name for source in sources for name in re.findall(r"\[([^]]+)\]", source)}
+    assert sorted(defined) == sorted(used)
+
+
+def test_nothing_but_a_record_is_said_again_in_row_after_row():
+    """What was published, its source and its band stand in every row that is judged by them; all else is said once."""
+    rows = [line.strip("| ").split(" | ") for line in table(read_session(BASELINE)).splitlines() if line[:2] == "| "]
+    cells = Counter(cell for row in rows for column, cell in enumerate(row) if column not in (1, 2, 3))
+    assert [cell for cell, times in cells.items() if times > 3 and len(cell.split()) > 3] == []
