@@ -14,6 +14,7 @@ from lib.models.checkpoint import CannotLoad
 from lib.models.model import Model, load
 from tests.support.places import PARTIAL
 from tests.support.rounding import reported_in
+from tests.support.warm_process import warm_python
 
 # Files with slow tests, the slowest first: with -n, a process takes one file after the other, and the last ones have to
 # be short for all processes to end together.
@@ -41,6 +42,11 @@ def pytest_sessionstart() -> None:
         PLANTED.directory()
     except CannotLoad as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_xdist_setupnodes() -> None:
+    """One warm Python for all processes of the session, which imports while they do."""
+    warm_python()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,7 @@ import pytest
 
 from lib.judging.measurements import Session
 from lib.reports import html_report
+from tests.support.warm_process import warm_python
 
 pytest_plugins = ["pytester"]
 
@@ -74,7 +75,8 @@ def test_our_page_is_the_summary_and_the_log_says_what_failing_tests_printed(pro
     result.stdout.no_fnmatch_line("*Generated html report*")
 
 
-def test_spread_over_processes_it_is_the_same_page(project):
+def test_spread_over_processes_it_is_the_same_page(project, monkeypatch):
+    monkeypatch.setattr("sys.executable", warm_python())
     project.runpytest("claims", "-n", "2").assert_outcomes(passed=1, failed=1)
     check(project, page_of(project))
 

@@ -4,13 +4,13 @@ import io
 import os
 import pty
 import subprocess
-import sys
 import time
 
 import pytest
 
 from lib.plugin import progress
 from tests.support.places import ROOT
+from tests.support.warm_process import warm_python
 
 pytest_plugins = ["pytester"]
 
@@ -83,7 +83,7 @@ def test_it_is_said_at_a_terminal_and_not_captured(pytester):
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "CI": ""}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command = [warm_python(), "-m", "pytest", "-p", "no:cacheprovider"]
     with subprocess.Popen(command, cwd=pytester.path, env=environment, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b"".join(iter(lambda: read(ours), b"")).decode()

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -14,7 +12,7 @@ from lib.files import LOCK, check_writable, write_together, write_whole
 from lib.judging.measurements import Session
 from lib.reports import html_report
 from tests.support.places import ROOT
-from tests.support.warm_process import run_module
+from tests.support.warm_process import run_module, warm_python
 
 EARLIER = "an earlier report"
 CONFTEST = """import pytest
@@ -50,18 +48,12 @@ def project(tmp_path):
     return tmp_path
 
 
-def start(project, *arguments, **options):
+def start(project, *arguments):
     """`pytest claims/` there, in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+    command = [warm_python(), "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    options = {"preexec_fn": heed_ctrl_c} | options
-    return subprocess.Popen(command, cwd=project, env=environment, **pipes, **options)
-
-
-def heed_ctrl_c():
-    """A shell's background jobs are started deaf to Ctrl-C, and hand that on to what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=project, env=environment, **pipes)
 
 
 def ended(process):
@@ -117,10 +109,9 @@ def test_a_run_that_is_killed_leaves_the_earlier_report(project):
 
 
 def test_where_the_disk_fills_the_earlier_report_stays_and_the_run_fails(project):
-    def no_file_over_half_a_kilobyte():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-
-    status, said = ended(start(project, "-k", "first", preexec_fn=no_file_over_half_a_kilobyte))
+    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"  # no file over half a kilobyte
+    (project / "full_disk.py").write_text(full, encoding="utf-8")
+    status, said = ended(start(project, "-k", "first", "-p", "full_disk"))
     assert status == pytest.ExitCode.TESTS_FAILED, said
     assert "1 passed" in said
     for name in ("claims.json", "claims.html"):
@@ -169,7 +160,7 @@ def slow(part, target):
 Path.replace = slow
 write_together(Path(sys.argv[1]), {"a": "slow", "b": "slow"})
 """
-    process = subprocess.Popen([sys.executable, "-c", slow, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen([warm_python(), "-c", slow, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
     while not (tmp_path / "a").exists():  # it has renamed one of its two
         assert process.poll() is None
         time.sleep(0.01)
