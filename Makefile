@@ -8,6 +8,9 @@ TRAINED := ioi_fixtures/trained
 # One core for each process, and two processes at a time: small matrices gain nothing from a second thread. A process
 # takes whole files, which share models, in the order of tests/conftest.py.
 ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+# Python compiles once, also where the environment says to keep nothing: pip leaves it to the first import, and to compile
+# the libraries anew takes each process as long as to run its tests.
+unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: claims test claims-kept claims-trained check lint bench docs machines coverage train mutants false-alarms power
