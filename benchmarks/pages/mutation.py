@@ -121,8 +121,16 @@ def verdicts(mutants: Iterable[Mutant]) -> list[Tried]:
     return tried
 
 
-def try_out(mutants: Sequence[Mutant], *, seconds: float | None = None, processes: int | None = None) -> list[Tried]:
+def try_out(
+    mutants: Sequence[Mutant],
+    *,
+    seconds: float | None = None,
+    processes: int | None = None,
+    nearby: bool = False,
+) -> list[Tried]:
     """Runs the tests of each mutant that has no verdict yet, for as long as `seconds` allow. Returns all verdicts.
+
+    nearby: where no verdict is kept yet, with the tests nearest to the mutants' files alone (see nearby.py).
 
     Exits where mutmut fails, as it does where tests fail without any mutant: nothing would be known, and look like it.
     """
@@ -130,9 +138,12 @@ def try_out(mutants: Sequence[Mutant], *, seconds: float | None = None, processe
     known = {tried.mutant for tried in verdicts(mutants)}
     names = [mutant.name for mutant in mutants if mutant not in known]
     if names:
-        command = [str(Path(sys.executable).with_name("mutmut")), "run", *names]
-        if processes:
-            command[2:2] = ["--max-children", str(processes)]
+        at_once = ["--max-children", str(processes)] if processes else []
+        command = [str(Path(sys.executable).with_name("mutmut"))]
+        if nearby and not any(VERDICTS.rglob("*.meta")):
+            paths = sorted({mutant.path for mutant in mutants})
+            command = [sys.executable, "-m", "benchmarks.pages.nearby", *paths, "--"]
+        command += ["run", *at_once, *names]
         # One thread each: small matrices, and as many processes as there are cores.
         settings = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         process = subprocess.Popen(command, cwd=ROOT, env=settings, start_new_session=True)
@@ -192,7 +203,7 @@ def measure_changed(seconds: float, processes: int | None) -> bool:
     ]
     print(f"mutation: {len(affected)} mutants on lines changed since {commit[:9]}")
     chosen, reasons = spread(affected, SAMPLE_OF_CHANGED), read_reasons()
-    tried = try_out(chosen, seconds=seconds, processes=processes)
+    tried = try_out(chosen, seconds=seconds, processes=processes, nearby=True)
     print()  # mutmut's last line has no end
     explained = [one for one in tried if one.killed or reasons.of(one.mutant)]
     for one in tried:
@@ -200,6 +211,8 @@ def measure_changed(seconds: float, processes: int | None) -> bool:
             print(f"  {one.status}: {one.mutant}")
     if len(tried) < len(chosen):
         print(f"  time was up: {len(tried)} of {len(chosen)} were tried (--seconds gives more)")
+    if len(chosen) < len(affected):
+        print(f"  {len(affected) - len(chosen)} more were left out, evenly over the code (make mutation tries all)")
     print(f"  killed or explained in docs/survivors.toml: {len(explained)} of {len(tried)}")
     return len(explained) >= ENOUGH * len(tried) and bool(tried or not chosen)
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.pages import evidence, mutation
 from benchmarks.pages.mutation_page import KINDS, Mutant, Reason, Reasons, Tried, page, read_reasons, score, stale
+from benchmarks.pages.nearby import nearest
 
 SOURCE = '''"""A file."""
 
@@ -191,6 +192,46 @@ def test_mutmut_is_stopped_when_time_is_up_and_what_it_found_is_kept(monkeypatch
     monkeypatch.setattr(mutation.os, "killpg", lambda *group: killed.append(group))
     assert mutation.try_out([mutant()], seconds=1) == [Tried(mutant(), "killed")]
     assert killed == ended
+
+
+@pytest.mark.parametrize(("nearby", "kept"), [(True, False), (True, True), (False, False)])
+def test_the_nearest_tests_alone_are_run_where_that_is_asked_and_no_verdict_would_be_lost(
+    nearby, kept, monkeypatch, tmp_path
+):
+    started = []
+    monkeypatch.setattr(mutation, "VERDICTS", tmp_path)
+    if kept:
+        (tmp_path / "x.py.meta").touch()
+    monkeypatch.setattr(mutation, "_forget_other_sources", lambda: None)
+    monkeypatch.setattr(mutation, "verdicts", lambda mutants: [])
+    monkeypatch.setattr(mutation.subprocess, "Popen", lambda command, **_: started.append(command) or Mutmut(0))
+    mutation.try_out([mutant()], nearby=nearby)
+    [command] = started
+    assert command[-2:] == ["run", mutant().name]
+    assert ("benchmarks.pages.nearby" in command) == (nearby and not kept)
+    assert ("lib/x.py" in command) == (nearby and not kept)
+
+
+def test_the_nearest_a_file_are_called_like_it_or_import_it(tmp_path):
+    texts = {
+        "test_copying.py": "",
+        "test_one.py": "from lib.instruments.copying import copy_hits\n",
+        "test_two.py": "from lib.instruments import budget, copying\n",
+        "test_three.py": "from lib.instruments.copying_heads import copying\n",
+        "test_rest.py": "import torch\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    tests = [str(tmp_path / name) for name in texts]
+    assert nearest(["lib/instruments/copying.py"], tests) == tests[:3]
+    assert nearest(["lib/instruments/copying.py", "lib/instruments/rerun.py"], tests) == tests  # rerun's are unknown
+    assert nearest(["lib/models/three.py"], tests) == tests[3:4]
+
+
+def test_changed_mutants_that_are_left_out_are_counted(monkeypatch, capsys):
+    monkeypatch.setattr(mutation, "spread", lambda some, n: [])
+    assert trying(monkeypatch, "killed")
+    assert "1 more were left out" in capsys.readouterr().out
 
 
 def test_it_is_an_error_where_mutmut_fails(monkeypatch):
