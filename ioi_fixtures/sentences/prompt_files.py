@@ -1,93 +1,50 @@
 """Prompts from somebody else's file, as the same `Prompt` this suite draws itself.
 
-Four formats, told apart by the keys of the first prompt:
+The formats that are read are those of `file_formats`, as JSON, JSON lines or CSV (`file_rows`). Corrupted prompts and
+positions in a file are not read: `variants` makes the former, and the latter are found by token, since files count with
+or without a start token. What is not an IOI prompt is refused by line or row, never repaired.
 
-- auto-circuit JSON: `{"prompts": [{"clean": ..., "answers": [" Mary"], "wrong_answers": [" John"]}]}`
-- MIB (mib-bench/ioi as JSON lines): `{"prompt": ..., "metadata": {"indirect_object": "Mary", "subject": "John"}}`
-- Easy-Transformer JSON: `[{"text": ..., "IO": "Mary", "S": "John", "TEMPLATE_IDX": 0}]`, whose text ends in the answer
-- our own JSON lines: `{"prompt": "... to", "io": "Mary", "s": "John"}`, and optionally "template", any label
-
-Corrupted prompts and positions in a file are not read: `variants` makes the former, and the latter are found by token,
-since files count with or without a start token. What is not an IOI prompt is refused by line or row, never repaired.
-
-Out of scope: parquet and CSV (export them as JSON lines), and prompts of any other task.
+Out of scope: parquet (export it as JSON lines or CSV), and prompts of any other task.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ioi_fixtures.sentences.prompts import Prompt, encode
+from ioi_fixtures.sentences.file_formats import format_of, read_row
+from ioi_fixtures.sentences.file_rows import read_rows
+from ioi_fixtures.sentences.people import other_people
+from ioi_fixtures.sentences.prompts import Prompt, encode, stream
+from ioi_fixtures.sentences.words import NAMES, OTHER_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SHOWN = 20  # refusals spelled out in one message; where a file is not IOI at all, every row is refused alike
+SHOWN = 20  # lines named in one message; where a file is not IOI at all, every row is refused alike
+START_TOKENS = ("<|endoftext|>", "<|begin_of_text|>", "<s>", "<bos>", "[CLS]")  # of other models than the one asked
 
 
-class _Row(BaseModel):
-    """One prompt of a file. Unknown fields are ignored: other people's formats hold more than is read here."""
+@dataclass(frozen=True)
+class Chosen:
+    """The prompts of a file that a session runs, what a reader has to know of the choice, and how many different
+    prompts the file has."""
 
-    def parts(self) -> tuple[str, str, str, str | int | None]:
-        """Text without the answer, IO, S, and the file's own template label."""
-        raise NotImplementedError
-
-
-class _Ours(_Row):
-    model_config = ConfigDict(extra="forbid")  # our own format: a misspelled key is a mistake, not somebody's extra
-    prompt: str
-    io: str
-    s: str
-    template: str | int | None = None
-
-    def parts(self) -> tuple[str, str, str, str | int | None]:
-        return self.prompt, self.io, self.s, self.template
+    prompts: tuple[Prompt, ...]
+    notes: tuple[str, ...]
+    available: int
 
 
-class _AutoCircuit(_Row):
-    clean: str
-    answers: list[str] = Field(min_length=1, max_length=1)
-    wrong_answers: list[str] = Field(min_length=1, max_length=1)
+@dataclass(frozen=True)
+class _Read:
+    """A prompt, where in the file it stands, and what two rows share if the model cannot tell them apart."""
 
-    def parts(self) -> tuple[str, str, str, str | int | None]:
-        return self.clean, self.answers[0].removeprefix(" "), self.wrong_answers[0].removeprefix(" "), None
-
-
-class _MibNames(BaseModel):
-    indirect_object: str
-    subject: str
-
-
-class _Mib(_Row):
-    prompt: str
-    metadata: _MibNames
-    template: str | None = None
-
-    def parts(self) -> tuple[str, str, str, str | int | None]:
-        return self.prompt, self.metadata.indirect_object, self.metadata.subject, self.template
-
-
-class _EasyTransformer(_Row):
-    text: str
-    IO: str
-    S: str
-    TEMPLATE_IDX: int | None = None
-
-    def parts(self) -> tuple[str, str, str, str | int | None]:
-        if not self.text.endswith(" " + self.IO):
-            raise ValueError(f"the text does not end in its answer {self.IO!r}, as this format's does")
-        return self.text.removesuffix(" " + self.IO), self.IO, self.S, self.TEMPLATE_IDX
-
-
-# The key that only this format has; "prompt" is in two of them.
-FORMATS: dict[str, type[_Row]] = {"clean": _AutoCircuit, "metadata": _Mib, "text": _EasyTransformer, "io": _Ours}
+    place: str
+    prompt: Prompt
+    identity: tuple[tuple[int, ...], tuple[str, str]]  # tokens, answers
 
 
 def read_prompts(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
@@ -98,70 +55,107 @@ def read_prompts(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> tuple[
     `make_prompts`, belong in two batches. A file without labels, auto-circuit's for one, is grouped by layout alone.
     Raises ValueError with file, line or row, and reason, if any prompt is refused.
     """
+    return tuple(read.prompt for read in _read(Path(path), tokenizer))
+
+
+def choose_prompts(
+    path: str | Path, tokenizer: PreTrainedTokenizerBase, *, at_least: int, at_most: int, seed: int
+) -> Chosen:
+    """The different prompts of a file, or `at_most` of them drawn by `seed`, in the order of the file.
+
+    A row that repeats another one's text and answers says nothing new, so it is counted once. Raises ValueError where
+    fewer than `at_least` different ones are left, and as `read_prompts` does.
+    """
     path = Path(path)
-    rows = list(_rows(path))
+    rows = _read(path, tokenizer)
+    first: dict[object, str] = {}
+    repeats = [(row.place, found) for row in rows if (found := first.setdefault(row.identity, row.place)) != row.place]
+    prompts = [row.prompt for row in rows if first[row.identity] == row.place]
+    notes = []
+    if repeats:
+        place, repeated = repeats[0]
+        more = f", and {len(repeats) - 1:,} more" if repeats[1:] else ""
+        notes.append(f"{path.name}: {place} repeats {repeated}{more}; what is repeated is counted once")
+    if len(prompts) < at_least:
+        left = f"{len(prompts):,} {'different ' if repeats else ''}prompt{'' if len(prompts) == 1 else 's'}"
+        raise ValueError(
+            f"{path}: {left}, and no figure of fewer than {at_least} has an interval that can be relied on: use a "
+            f"larger file{f' ({notes[0]})' if notes else ''}"
+        )
+    taken = min(at_most, len(prompts))
+    drawn = f", drawn by seed {seed}" if taken < len(prompts) else ""
+    notes.insert(0, f"{taken:,} of {len(rows):,} rows of {path.name}{drawn}")
+    return Chosen(tuple(sample(prompts, at_most, seed=seed)), tuple(notes), len(prompts))
+
+
+def sample(prompts: Sequence[Prompt], n: int, *, seed: int) -> list[Prompt]:
+    """`n` of the prompts, or all if there are no more, in their order; every one with the same probability.
+
+    Drawn at equal distances from the prompts put in order of template and order (systematic sampling): templates and
+    orders have the shares that they have among all, to one prompt.
+    """
+    if len(prompts) <= n:
+        return list(prompts)
+    uniform = stream("sample", seed)
+    shuffled = sorted((prompt.template, prompt.order, uniform(), i) for i, prompt in enumerate(prompts))
+    start = uniform()
+    chosen = [shuffled[int((i + start) * len(prompts) / n)][-1] for i in range(n)]
+    return [prompts[i] for i in sorted(chosen)]
+
+
+def _read(path: Path, tokenizer: PreTrainedTokenizerBase) -> list[_Read]:
+    rows = read_rows(path)
     if not rows:
         raise ValueError(f"{path}: no prompts in this file")
-    schema = _schema(path, rows[0][1])
-    prompts: list[Prompt] = []
-    groups: dict[Any, int] = {}
-    refused = []
+    try:
+        schema = format_of(rows[0][1])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    refused: dict[str, list[str]] = {}  # places by reason
+    parts = {}
     for place, row in rows:
         try:
-            text, io, s, label = schema.model_validate(row).parts()
-            prompt = _prompt(text, io, s)
-            group = (label, _layout(prompt, tokenizer))
-            prompts.append(replace(prompt, template=groups.setdefault(group, len(groups))))
-        except ValidationError as error:
-            first = error.errors()[0]
-            refused.append(f"{place}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            parts[place] = read_row(schema, row).parts(tokenizer)
         except ValueError as error:
-            refused.append(f"{place}: {error}")
+            refused.setdefault(str(error), []).append(place)
+    known = {*NAMES, *OTHER_NAMES, *(name for _, io, s, _ in parts.values() for name in (io, s))}
+    groups: dict[Any, int] = {}
+    found = []
+    for place, (text, io, s, label) in parts.items():
+        try:
+            prompt = _prompt(text, io, s, known, tokenizer)
+            batch = encode([prompt], tokenizer, prepend_bos=False)
+        except ValueError as error:
+            refused.setdefault(str(error), []).append(place)
+            continue
+        positions = {role: int(position) for role, position in batch.positions.items()}
+        layout = (*sorted((positions["IO"], positions["S1"])), positions["S2"], positions["END"])
+        prompt = replace(prompt, template=groups.setdefault((label, layout), len(groups)))
+        found.append(_Read(place, prompt, (tuple(batch.tokens[0].tolist()), prompt.answers)))
     if refused:
-        more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
-        raise ValueError(
-            "\n  ".join([f"{path}: {len(refused)} of {len(rows)} prompts refused", *refused[:SHOWN], *more])
-        )
-    return tuple(prompts)
+        raise ValueError(_refusal(path, refused, len(rows)))
+    return found
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every prompt in the file with where it stands: "row 3" of a JSON list, or "line 3" of JSON lines."""
-    content = path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
-    try:
-        whole = json.loads(content)
-    except json.JSONDecodeError:
-        for number, line in enumerate(content.split("\n"), start=1):
-            if line.strip():
-                try:
-                    yield f"line {number}", json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{path}: line {number} is not JSON ({error})") from error
-        return
-    if isinstance(whole, dict) and "prompts" in whole:
-        whole = whole["prompts"]
-    elif isinstance(whole, dict):
-        yield "line 1", whole
-        return
-    if not isinstance(whole, list):
-        raise ValueError(f"{path}: expected a list of prompts, JSON lines, or an object with 'prompts'")
-    for number, row in enumerate(whole, start=1):
-        yield f"row {number}", row
+def _refusal(path: Path, refused: dict[str, list[str]], rows: int) -> str:
+    """All that is refused in one message: places and their reason, the first ones by name."""
+    count = sum(map(len, refused.values()))
+    lines = [f"{path}: {count:,} of {rows:,} prompts refused"]
+    left = SHOWN
+    for reason, places in sorted(refused.items(), key=lambda one: int(one[1][0].split()[1])):
+        if left < 1:
+            break
+        unit, numbers = places[0].split()[0], [place.split()[1] for place in places]
+        more = f" and {len(numbers) - left:,} more" if len(numbers) > left else ""
+        lines.append(f"{unit}{'s' if numbers[1:] else ''} {', '.join(numbers[:left])}{more}: {reason}")
+        count -= len(numbers)
+        left -= len(numbers)
+    return "\n  ".join([*lines, *([f"and {count:,} more"] if count else [])])
 
 
-def _schema(path: Path, row: Any) -> type[_Row]:
-    keys = list(row) if isinstance(row, dict) else []
-    for key, schema in FORMATS.items():
-        if key in keys:
-            return schema
-    raise ValueError(
-        f"{path}: unknown format: its first prompt has the keys {keys}; "
-        'the simplest format is {"prompt": "... to", "io": "Mary", "s": "John"}, one a line'
-    )
-
-
-def _prompt(text: str, io: str, s: str) -> Prompt:
+def _prompt(text: str, io: str, s: str, known: Collection[str], tokenizer: PreTrainedTokenizerBase) -> Prompt:
     """The prompt with its names cut out of the text, if it is an IOI prompt."""
+    _check_special_tokens(text, tokenizer)
     if io == s:
         raise ValueError(f"IO and S are both {io!r}")
     if text != text.rstrip():
@@ -181,6 +175,11 @@ def _prompt(text: str, io: str, s: str) -> Prompt:
         raise ValueError(f"IO {io!r} comes after S2; in IOI it comes before")
     if any(text[start - 1 : start] != " " for start, _ in found):
         raise ValueError("a name is not preceded by a space, so it is another token; put a word before it")
+    if others := other_people(text, io, s, known):
+        raise ValueError(
+            f"besides IO {io!r} and S {s!r} it names {', '.join(map(repr, others))}; IOI has two people, so leave "
+            "the row out or name nobody else"
+        )
     pattern, end = "", 0
     for (start, name), placeholder in zip(found, ("{A}", "{B}", "{S}"), strict=True):
         pattern += text[end:start] + placeholder
@@ -190,7 +189,11 @@ def _prompt(text: str, io: str, s: str) -> Prompt:
     return Prompt(0, pattern, "ABBA" if abba else "BABA", io=io, s1=s, s2=s, answers=(io, s))
 
 
-def _layout(prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Positions without a start token: the first two names in order, S2, END. Raises where a name is not found."""
-    positions = encode([prompt], tokenizer, prepend_bos=False).positions
-    return (*sorted(int(positions[role]) for role in ("IO", "S1")), int(positions["S2"]), int(positions["END"]))
+def _check_special_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    for token in (*tokenizer.all_special_tokens, *START_TOKENS):
+        if re.fullmatch(r"[<\[].+[>\]]", token) and token in text:
+            where = "begins with" if text.startswith(token) else "holds"
+            raise ValueError(
+                f"the text {where} the special token {token!r}: prompts are run without a start token, as the "
+                "published figures were, so take it out"
+            )

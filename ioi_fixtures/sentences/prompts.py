@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ioi_fixtures.sentences.tokens import called, check_words, tokenize, unknown_words
 from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES, TEMPLATES
 from lib.one_line import OneLine
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 ORDERS = ("ABBA", "BABA")
 ROLES = ("IO", "S1", "S2")
-NAMED = 8  # of the words a tokenizer cannot take, how many are named: all of them would fill the screen
 # With its leading space: a word at the very start of a sentence, or after a quotation mark, is another token.
 PLACEHOLDER = re.compile(r" \{(A|B|S|PLACE|OBJECT)\}")
 
@@ -206,27 +206,6 @@ class Batch(OneLine):
         )
 
 
-def check_words(
-    tokenizer: PreTrainedTokenizerBase, words: Iterable[str] = (*NAMES, *PLACES, *OBJECTS)
-) -> dict[str, int]:
-    """The token id of each word with its leading space.
-
-    Raises ValueError, naming the first offenders, where that is not one known token: a word of two tokens would shift
-    every position after it without a sound.
-    """
-    words = sorted(set(words))
-    pieces = dict(zip(words, _tokenize(tokenizer, [" " + word for word in words]), strict=True))
-    bad = [f"{word!r} ({len(ids)} tokens)" for word, ids in pieces.items() if len(ids) != 1]
-    bad += [f"{word!r} (unknown)" for word, ids in pieces.items() if ids == [tokenizer.unk_token_id]]
-    if bad:
-        more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
-        raise ValueError(
-            f"not one token of {_name(tokenizer)} with a leading space: {', '.join(bad[:NAMED])}{more}; "
-            "use other words (ioi_fixtures/sentences/words.py, or your prompt file)"
-        )
-    return {word: ids[0] for word, ids in pieces.items()}
-
-
 def encode(prompts: Iterable[Prompt], tokenizer: PreTrainedTokenizerBase, *, prepend_bos: bool) -> Batch:
     """The prompts as one Batch.
 
@@ -239,18 +218,18 @@ def encode(prompts: Iterable[Prompt], tokenizer: PreTrainedTokenizerBase, *, pre
         raise ValueError("no prompts to encode; give at least one")
     ids = check_words(tokenizer, (word for prompt in prompts for word in prompt.words))
     if prepend_bos and tokenizer.bos_token_id is None:
-        raise ValueError(f"{_name(tokenizer)} has no start token; use prepend_bos=False")
+        raise ValueError(f"{called(tokenizer)} has no start token; use prepend_bos=False")
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     if pad is None:
-        raise ValueError(f"{_name(tokenizer)} has neither a padding nor an end token; set tokenizer.pad_token")
+        raise ValueError(f"{called(tokenizer)} has neither a padding nor an end token; set tokenizer.pad_token")
 
     bos = [tokenizer.bos_token_id] if prepend_bos else []
-    rows = [bos + row for row in _tokenize(tokenizer, [prompt.text for prompt in prompts])]
+    rows = [bos + row for row in tokenize(tokenizer, [prompt.text for prompt in prompts])]
     lengths = torch.tensor([len(row) for row in rows])
     tokens = torch.full((len(rows), int(lengths.max())), pad)
     for i, row in enumerate(rows):
         tokens[i, : len(row)] = torch.tensor(row)
-    before = {role: _tokenize(tokenizer, [prompt.before(role) for prompt in prompts]) for role in ROLES}
+    before = {role: tokenize(tokenizer, [prompt.before(role) for prompt in prompts]) for role in ROLES}
     io, s1, s2 = (torch.tensor([len(bos) + len(pieces) for pieces in before[role]]) for role in ROLES)
     positions = {"IO": io, "S1": s1, "S1+1": s1 + 1, "S2": s2, "END": lengths - 1}
 
@@ -262,7 +241,10 @@ def encode(prompts: Iterable[Prompt], tokenizer: PreTrainedTokenizerBase, *, pre
                 wrong = f"{prompt.text!r}: {role} is {prompt.name(role)!r} but position {position} holds {found!r}"
                 raise ValueError(f"{wrong}; a name needs a space before it, and no letters after it")
         if tokenizer.unk_token_id in row[len(bos) :]:
-            raise ValueError(f"{prompt.text!r} holds a word {_name(tokenizer)} does not know; change one or the other")
+            unknown = ", ".join(map(repr, unknown_words(prompt.text, tokenizer)))
+            raise ValueError(
+                f"{prompt.text!r} holds {unknown}, which {called(tokenizer)} does not know; change one or the other"
+            )
     _check_layouts(prompts, positions)
     return Batch(
         tokens=tokens,
@@ -286,11 +268,3 @@ def _check_layouts(prompts: Sequence[Prompt], positions: Mapping[str, Tensor]) -
                 f"template {prompt.template} has two layouts: names and END at {expected} in {example.text!r}, "
                 f"at {layout} in {prompt.text!r}; a mean would mix positions, so give them different template numbers"
             )
-
-
-def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-
-
-def _name(tokenizer: PreTrainedTokenizerBase) -> str:
-    return tokenizer.name_or_path or "this tokenizer"

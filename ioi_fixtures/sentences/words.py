@@ -7,7 +7,7 @@ first word has no leading space and is another token.
 
 Placeholders: {A} and {B} are the two names of the first clause in order, {S} the subject of the second clause. A name,
 place or object always follows a space. Every word of NAMES, PLACES and OBJECTS is one token of GPT-2's tokenizer when
-written with its leading space; `prompts.check_words` verifies that for the tokenizer under test.
+written with its leading space; `tokens.check_words` verifies that for the tokenizer under test.
 """
 
 TEMPLATES = (
@@ -33,6 +33,33 @@ NAMES = tuple(
     Jerry Jessica Jim Joe John Jonathan Joseph Joshua Julia Julie Justin Karen Kate Keith Kelly Kevin Larry Laura
     Lauren Linda Lisa Louis Lucy Margaret Maria Martha Martin Mary Matthew Michael Michelle Nancy Nathan Nicole Oliver
     Patricia Patrick Paul Peter Philip Rachel Rebecca Richard Robert Samuel Sarah Simon Thomas
+    """.split()
+)
+
+# Other first names, never drawn: by them a third person in somebody else's prompt is known. Left out are those that are
+# as often a place, a month or another word (Austin, April, Will).
+OTHER_NAMES = frozenset(
+    """
+    Abigail Adrian Agnes Ahmed Aisha Alex Alexander Alexandra Alexis Ali Alicia Allison Alyssa Amelia Ana Andre
+    Andres Andy Anita Ann Anne Annie Antonio Ashley Audrey Benjamin Bernard Beth Betty Beverly Bob Bobby Brandon
+    Brenda Brendan Brett Bryan Caleb Cameron Carlos Carmen Caroline Cassandra Cecilia Chen Cheryl Chloe Chris
+    Christine Christopher Cindy Clara Claudia Cody Colin Connor Corey Courtney Craig Cynthia Dan Danielle Darren
+    Dave Deborah Debra Denise Derek Diane Diego Dmitri Don Donna Doris Douglas Dustin Dylan Eduardo Eileen Eleanor
+    Elena Elijah Ella Ellen Elliot Emilia Emmanuel Erica Erik Erin Esther Eugene Eva Evan Evelyn Fatima Felicia
+    Felix Fernando Fiona Frances Francis Francisco Gabriel Gabriela Gavin Gerald Giovanni Gloria Gregory Gwen Hans
+    Harold Hassan Heather Hector Heidi Henrik Hugo Ian Igor Ingrid Irene Isaac Isabel Isabella Isaiah Ivan Jackie
+    Jacqueline Jake Jamal Jamie Janet Janice Jared Javier Jay Jean Jeffrey Jenna Jenny Jesse Jill Jimmy Joan Joanna
+    Joel Jon Jorge Jose Josh Joyce Juan Juanita Judith Judy Julian Karl Karla Katherine Kathleen Kathryn Kathy Katie
+    Ken Kenneth Kim Kimberly Kristen Kristin Kristina Kurt Kyle Lars Latoya Lawrence Leah Lee Lena Leo Leon Leonard
+    Leslie Liam Lindsay Lindsey Logan Lorraine Lucas Luis Luke Lydia Lynn Maggie Malcolm Manuel Marco Marcus Mariam
+    Marie Marilyn Marissa Marjorie Mateo Matt Maureen Max Maya Megan Mei Melanie Melissa Mia Miguel Mike
+    Milo Miranda Mohammed Molly Monica Morgan Muhammad Nadia Naomi Natalie Natasha Neil Nicholas Nick Nicolas Nina
+    Noah Nora Olga Olivia Omar Oscar Pablo Pamela Patrice Paula Pedro Peggy Phillip Phoebe Pierre Priya Rafael Ralph
+    Ramon Randy Raymond Rebekah Ricardo Roberto Rodney Roger Ronald Rosa Ruth Ryan Sally Sam Samantha Samir Sandra
+    Sara Scott Sean Sebastian Sergio Seth Shane Shannon Sharon Shawn Sheila Shirley Sofia Sonia Sophia Sophie Stacey
+    Stacy Stephanie Stephen Steve Steven Stuart Susan Suzanne Sven Tanya Tara Ted Teresa Terry Theodore Theresa
+    Tiffany Tim Timothy Tina Todd Tom Tony Tracy Travis Trevor Tyler Ursula Valerie Vanessa Veronica Victor Vincent
+    Vivian Vladimir Walter Wanda Wayne Wendy Wesley Wilhelm William Xavier Yolanda Yusuf Yvonne Zachary Zoe
     """.split()
 )
 

@@ -136,7 +136,7 @@ def test_answers_are_checked_as_well(tokenizer):
 
 
 def test_an_unknown_word_outside_the_names_is_refused(tokenizer):
-    with pytest.raises(ValueError, match=r"holds a word .* does not know"):
+    with pytest.raises(ValueError, match=r"holds 'Whenever', which .* does not know"):
         encode([replace(IOI, pattern="Whenever {A} and {B} met, {S} gave a box to")], tokenizer, prepend_bos=True)
 
 

@@ -1,9 +1,10 @@
-"""Prompts from files: four formats become the prompts this suite draws, and whatever is not IOI is refused by line."""
+"""Prompts from files: five formats become the prompts this suite draws, and whatever is not IOI is refused by line."""
 
 import json
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.prompt_files import read_prompts
@@ -42,6 +43,11 @@ def easy_transformer(text, io, s, **more):
     return {"text": f"{text} {io}", "IO": io, "S": s, "[PLACE]": "lake", **more}
 
 
+def eap_ig(tokenizer, text, io, s):
+    correct, incorrect = (tokenizer(f" {name}", add_special_tokens=False)["input_ids"][0] for name in (io, s))
+    return {"clean": text, "corrupted": "not read", "correct_idx": correct, "incorrect_idx": incorrect}
+
+
 def mib(text, io, s, **more):
     names = {"indirect_object": io, "subject": s, "object": "stone", "place": "lake", "random_c": "Karen"}
     flip = {"prompt": "not read", "choices": [s, io], "answerKey": 0}
@@ -59,18 +65,19 @@ def auto_circuit(text, io, s):
     return {"clean": text, "corrupt": "not read", "answers": [f" {io}"], "wrong_answers": [f" {s}"]}
 
 
-def in_every_format(read, *prompts):
+def in_every_format(read, tokenizer, *prompts):
     yield "ours", read([ours(*prompt) for prompt in prompts], lines=True)
     yield "Easy-Transformer", read([easy_transformer(*prompt) for prompt in prompts])
     yield "MIB", read([mib(*prompt) for prompt in prompts], lines=True)
+    yield "EAP-IG", read([eap_ig(tokenizer, *prompt) for prompt in prompts], lines=True)
     yield "auto-circuit", read({"word_idxs": {"IO": 99}, "prompts": [auto_circuit(*prompt) for prompt in prompts]})
 
 
 # ---------------------------------------------------------------------------------------------------- what is read
 
 
-def test_every_format_gives_the_same_prompts(read):
-    for name, prompts in in_every_format(read, (MEETING, "Mary", "John"), (OFFICE, "Anna", "Paul")):
+def test_every_format_gives_the_same_prompts(read, tokenizer):
+    for name, prompts in in_every_format(read, tokenizer, (MEETING, "Mary", "John"), (OFFICE, "Anna", "Paul")):
         assert [prompt.text for prompt in prompts] == [MEETING, OFFICE], name
         assert [(prompt.order, prompt.io, prompt.s1, prompt.s2) for prompt in prompts] == [
             ("ABBA", "Mary", "John", "John"),
@@ -105,6 +112,14 @@ def test_variants_work_on_foreign_prompts(read, tokenizer):
 def test_a_name_may_be_followed_by_an_apostrophe_and_a_text_may_hold_braces(read):
     text = "At dawn {x} Mary and John met by the lake, and John's note left to"
     assert read([ours(text)], lines=True)[0].text == text
+
+
+def test_an_answer_with_its_leading_space_is_the_same_name(read):
+    for row in (ours(io=" Mary", s=" John"), mib(MEETING, " Mary", " John")):
+        [prompt] = read([row], lines=True)
+        assert (prompt.io, prompt.s1) == ("Mary", "John")
+    [prompt] = read([easy_transformer(MEETING, "Mary", "John") | {"IO": " Mary", "S": " John"}])
+    assert (prompt.text, prompt.io, prompt.s1) == (MEETING, "Mary", "John")
 
 
 def test_a_name_inside_another_name_is_not_the_name(read, tokenizer):
@@ -165,9 +180,17 @@ def test_one_label_with_two_layouts_is_two_groups(read, tokenizer):
         (ours(io="John"), "IO and S are both 'John'"),
         (ours(MEETING.replace("Mary", "Mary-Ann"), io="Mary-Ann"), r"'Mary-Ann' \(3 tokens\)"),
         (ours(MEETING.replace("Mary", "Zaphod"), io="Zaphod"), r"'Zaphod' \(unknown\)"),
-        (ours(MEETING.replace("stone", "boulder")), "holds a word .* does not know"),
-        (ours(subject="John"), "subject: Extra inputs are not permitted"),
-        ({"prompt": MEETING, "io": "Mary"}, "s: Field required"),
+        (ours(MEETING.replace("stone", "boulder")), "holds 'boulder', which .* does not know"),
+        (ours(f"<|endoftext|>{MEETING}"), r"the text begins with the special token '<\|endoftext\|>': .* take it out"),
+        (ours(f"<end>{MEETING}"), "the text begins with the special token '<end>'"),
+        (ours(MEETING.replace("a stone", "<end> a stone")), "the text holds the special token '<end>'"),
+        (ours(MEETING.replace("Mary and John", "Mary, John and Paul")), "it names 'Paul'; IOI has two people"),
+        (ours(subject="John"), r"unknown key 'subject': did you mean 's'\?"),
+        ({"prompt": MEETING, "IO": "Mary", "s": "John"}, r"unknown key 'IO': did you mean 'io'\?"),
+        ({"prompt": MEETING, "indirect_object": "Mary", "s": "John"}, r"'indirect_object': did you mean 'io'\?"),
+        (ours(tmplate=3), r"unknown key 'tmplate': did you mean 'template'\?"),
+        (ours(colour=3), "unknown key 'colour': use one of prompt, io, s, template"),
+        ({"prompt": MEETING, "io": "Mary"}, "key 's' is missing: there are 'prompt', 'io'"),
         ({"prompt": MEETING, "io": 5, "s": "John"}, "io: Input should be a valid string"),
         ([], "Input should be a valid dictionary"),
     ],
@@ -175,6 +198,28 @@ def test_one_label_with_two_layouts_is_two_groups(read, tokenizer):
 def test_what_is_not_ioi_is_refused_by_line_with_its_reason(read, row, reason):
     with pytest.raises(ValueError, match=rf"(?s)prompts.json: 1 of 3 prompts refused\n  line 2: .*{reason}"):
         read([ours(), row, ours()], lines=True)
+
+
+def test_token_ids_of_another_tokenizer_are_refused_for_what_they_are(read, tokenizer):
+    row = eap_ig(tokenizer, MEETING, "Mary", "John")
+    for token, means in ((10**6, "unknown"), (-1, "unknown"), (tokenizer.convert_tokens_to_ids("Anna"), "Anna")):
+        with pytest.raises(
+            ValueError, match=f"correct_idx {token} is '{means}' to this model's tokenizer, .* 'answers'"
+        ):
+            read([row | {"correct_idx": token}])
+    [prompt] = read([row | {"correct_idx": -1, "answers": " Mary", "wrong_answers": " John"}])
+    assert (prompt.io, prompt.s1) == ("Mary", "John")
+
+
+def test_a_name_without_its_leading_space_is_another_token(tmp_path, real_gpt2_files):
+    gpt2 = AutoTokenizer.from_pretrained(real_gpt2_files)
+    rows = [eap_ig(gpt2, MEETING, "Mary", "John")]
+    (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]))
+    assert [prompt.io for prompt in read_prompts(tmp_path / "rows.jsonl", gpt2)] == ["Mary"]
+    [bare] = gpt2("Mary")["input_ids"]
+    (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0] | {"correct_idx": bare}))
+    with pytest.raises(ValueError, match=f"correct_idx {bare} is 'Mary' to this model's tokenizer, not the token of"):
+        read_prompts(tmp_path / "rows.jsonl", gpt2)
 
 
 def test_rows_of_a_list_are_counted_from_one(read):
@@ -189,9 +234,28 @@ def test_more_than_one_answer_is_refused(read):
         read({"prompts": [row]})
 
 
+def test_a_key_that_is_missing_is_sought_among_those_there_are(read):
+    row = auto_circuit(MEETING, "Mary", "John")
+    row["wrong_answer"] = row.pop("wrong_answers")
+    with pytest.raises(ValueError, match="'wrong_answers' is missing, but there is 'wrong_answer': did you mean"):
+        read({"prompts": [row]})
+
+
 def test_every_refused_line_is_named_up_to_a_screenful(read):
+    reasons = [ours(MEETING.replace("stone", f"stone{i}")) for i in range(30)]
     with pytest.raises(ValueError, match=r"(?s)30 of 31 prompts refused\n  line 2: .*\n  line 21: .*\n  and 10 more$"):
-        read([ours(), *[ours(io="John")] * 30], lines=True)
+        read([ours(), *reasons], lines=True)
+
+
+def test_what_is_refused_alike_is_said_once(read):
+    with pytest.raises(
+        ValueError, match=r"32 of 33 prompts refused\n  lines 1, 3, .*, 21 and 12 more: IO and S are both"
+    ):
+        read([ours(io="John"), ours(), *[ours(io="John")] * 31], lines=True)
+    with pytest.raises(
+        ValueError, match=r"(?s)lines 1, 3: IO and S are both 'John'\n  line 2: IO 'Anna' occurs 0 times"
+    ):
+        read([ours(io="John"), ours(io="Anna"), ours(io="John")], lines=True)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +263,7 @@ def test_every_refused_line_is_named_up_to_a_screenful(read):
     [
         ("", "no prompts in this file"),
         ("[]", "no prompts in this file"),
-        ("3", "expected a list of prompts, JSON lines, or an object with 'prompts'"),
+        ("3", "expected a list of prompts, JSON lines, CSV, or an object with 'prompts'"),
         ('{"prompts": 3}', "expected a list of prompts"),
         ('{"sentence": "x"}', r"unknown format: its first prompt has the keys \['sentence'\]; the simplest format is"),
         ("[3]", r"unknown format: its first prompt has the keys \[\]"),
