@@ -7,7 +7,7 @@ original's, somebody else's, or inverted. LD = a * position + b * token fits wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from torch import Tensor
@@ -18,14 +18,16 @@ from ioi_fixtures.sentences.prompts import Prompt
 VALUES: Mapping[str, int] = MappingProxyType({"original": 1, "random": 0, "inverted": -1})
 Cell = tuple[str, str]  # token signal, position signal
 
-CELL_VARIANTS: Mapping[Cell, Callable[[tuple[Prompt, ...], int], tuple[Prompt, ...]]] = MappingProxyType(
+CELL_VARIANTS: Mapping[Cell, Callable[[tuple[Prompt, ...], int, Sequence[str]], tuple[Prompt, ...]]] = MappingProxyType(
     {
-        ("original", "original"): lambda prompts, seed: prompts,
-        ("original", "inverted"): lambda prompts, seed: variants.flip_order(prompts),
-        ("random", "original"): lambda prompts, seed: variants.fresh_names(prompts, seed=seed),
-        ("random", "inverted"): lambda prompts, seed: variants.flip_order(variants.fresh_names(prompts, seed=seed)),
-        ("inverted", "original"): lambda prompts, seed: variants.swap_names(prompts),
-        ("inverted", "inverted"): lambda prompts, seed: variants.swap_s2(prompts),
+        ("original", "original"): lambda prompts, seed, names: prompts,
+        ("original", "inverted"): lambda prompts, seed, names: variants.flip_order(prompts),
+        ("random", "original"): lambda prompts, seed, names: variants.fresh_names(prompts, seed=seed, names=names),
+        ("random", "inverted"): lambda prompts, seed, names: variants.flip_order(
+            variants.fresh_names(prompts, seed=seed, names=names)
+        ),
+        ("inverted", "original"): lambda prompts, seed, names: variants.swap_names(prompts),
+        ("inverted", "inverted"): lambda prompts, seed, names: variants.swap_s2(prompts),
     }
 )
 

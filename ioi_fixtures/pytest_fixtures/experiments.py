@@ -49,14 +49,14 @@ RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100,
 
 
 @pytest.fixture(scope="module")
-def without_mlp(model: Model, ioi: Batch, every_abc: tuple[Batch, Run]) -> Callable[[int], Run]:
+def without_mlp(model: Model, ioi: Batch, every_abc: tuple[Batch, Run], mean_groups: Tensor) -> Callable[[int], Run]:
     """The model on IOI prompts with one MLP's output at its ABC mean by template, at every position."""
 
-    abc, abc_run = every_abc
+    abc_run = every_abc[1]
 
     @cache
     def run(layer: int) -> Run:
-        mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], abc.template)[0, : len(ioi), :, 0]
+        mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], mean_groups)[0, : len(ioi), :, 0]
         return model.run(ioi.tokens, last=ioi.positions["END"], edits=[Edit("mlp_out", layer, lambda _: mean)])
 
     return run
@@ -140,13 +140,18 @@ def patched_paths(model: Model, ioi: Batch, ioi_run: Run, abc_run: Run) -> Calla
 
 @pytest.fixture(scope="session")
 def s_inhibition_signals(
-    model: Model, ioi: Batch, ioi_run: Run, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest
+    model: Model,
+    ioi: Batch,
+    ioi_run: Run,
+    prompts: tuple[Prompt, ...],
+    names: tuple[str, ...],
+    request: pytest.FixtureRequest,
 ) -> Mapping[Cell, Tensor]:
     """Logit differences with the S-inhibition heads' output at END from prompts with changed signals. [batch] a cell"""
     seed, end = request.config.option.claims_seed, ioi.positions["END"]
     differences = {}
     for cell, vary in CELL_VARIANTS.items():
-        varied = encode_for(model, vary(prompts, seed))
+        varied = encode_for(model, vary(prompts, seed, names))
         source = model.run(varied.tokens, last=end, keep=("z",))
         differences[cell] = knock_out(
             model.weights,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
+from ioi_fixtures.pytest_fixtures.prompt_fixtures import sizes_of_groups
 from ioi_fixtures.pytest_fixtures.selection import (
     pytest_collection_modifyitems,
     pytest_generate_tests,
@@ -19,9 +20,8 @@ from ioi_fixtures.pytest_fixtures.selection import (
 )
 from ioi_fixtures.pytest_fixtures.subjects import Subject
 from ioi_fixtures.sentences import variants
-from ioi_fixtures.sentences.prompt_files import read_prompts
-from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words, make_prompts
-from ioi_fixtures.sentences.words import NAMES
+from ioi_fixtures.sentences.prompt_files import Chosen
+from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words
 from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
 from lib.instruments.composition import composition, eigenvalue_scores, token_loop
@@ -35,7 +35,6 @@ from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
 from lib.plugin.item_records import subject_name
-from lib.plugin.looks import LOOK
 
 # Hooks, picked up by pytest from here.
 __all__ = ["pytest_collection_modifyitems", "pytest_generate_tests", "pytest_ignore_collect"]
@@ -103,9 +102,16 @@ def is_last_of_file(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def described(request: pytest.FixtureRequest, record: Recorder) -> None:
-    """Tells the report what is under test."""
+    """Tells the report what is under test, and on which prompts of a file."""
+    record.available = None
     if {"model", "attention_weights"} & set(request.fixturenames):
-        record.describe(request.getfixturevalue("description"))
+        subject = request.getfixturevalue("description")
+        record.describe(subject)
+        if subject.prompts and request.config.option.claims_prompt_file:
+            chosen: Chosen = request.getfixturevalue("chosen")
+            record.available = chosen.available
+            for note in (*chosen.notes, sizes_of_groups(chosen.prompts)):
+                record.note(f"{subject.name}: {note}")
 
 
 @pytest.fixture(autouse=True)
@@ -180,24 +186,6 @@ def published() -> References:
 
 
 @pytest.fixture(scope="session")
-def every_prompt(model: Model, request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
-    """The IOI prompts of this session: our own, or those of --claims-prompt-file."""
-    option = request.config.option
-    if option.claims_prompt_file is None:
-        return make_prompts(option.claims_prompts, seed=option.claims_seed)
-    try:
-        return read_prompts(option.claims_prompt_file, model.tokenizer)
-    except (OSError, ValueError) as error:
-        pytest.exit(f"--claims-prompt-file: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-
-
-@pytest.fixture(scope="session")
-def prompts(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
-    """Those that this look at the claims takes: see lib/plugin/looks.py."""
-    return every_prompt[: request.config.stash.get(LOOK, None)]
-
-
-@pytest.fixture(scope="session")
 def ioi(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
     """The IOI prompts as tokens."""
     return encode_for(model, prompts)
@@ -210,10 +198,12 @@ def ioi_run(model: Model, ioi: Batch) -> Run:
 
 
 @pytest.fixture(scope="session")
-def every_abc(model: Model, every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Batch, Run]:
+def every_abc(
+    model: Model, averaged: tuple[Prompt, ...], names: tuple[str, ...], request: pytest.FixtureRequest
+) -> tuple[Batch, Run]:
     """Every prompt with three fresh names, scored with the original answers: no name is the right one. The source of
     means, also for a look at some of the prompts: a mean over fewer would be another ablation, not a vaguer one."""
-    batch = encode_for(model, variants.abc(every_prompt, seed=request.config.option.claims_seed))
+    batch = encode_for(model, variants.abc(averaged, seed=request.config.option.claims_seed, names=names))
     return batch, model.run(batch.tokens, last=batch.positions["END"], keep=("z", "pattern", "mlp_out"))
 
 
@@ -230,24 +220,25 @@ def abc_run(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Run:
 
 
 @pytest.fixture(scope="session")
-def abc_again(model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Batch, Run]:
+def abc_again(
+    model: Model, prompts: tuple[Prompt, ...], names: tuple[str, ...], request: pytest.FixtureRequest
+) -> tuple[Batch, Run]:
     """The prompts with three other fresh names: twice the names where a claim is about nothing but which one wins."""
-    batch = encode_for(model, variants.abc(prompts, seed=request.config.option.claims_seed + 1))
+    batch = encode_for(model, variants.abc(prompts, seed=request.config.option.claims_seed + 1, names=names))
     return batch, model.run(batch.tokens, last=batch.positions["END"])
 
 
 @pytest.fixture(scope="session")
-def abc_means(every_abc: tuple[Batch, Run], prompts: tuple[Prompt, ...]) -> Tensor:
+def abc_means(every_abc: tuple[Batch, Run], mean_groups: Tensor, prompts: tuple[Prompt, ...]) -> Tensor:
     """Mean head outputs over ABC prompts of the same template. [layer batch pos head d_head]"""
-    batch, run = every_abc
-    return means_by_group(run["z"], batch.template)[:, : len(prompts)]
+    return means_by_group(every_abc[1]["z"], mean_groups)[:, : len(prompts)]
 
 
 @pytest.fixture(scope="session")
-def name_tokens(model: Model) -> Tensor:
+def name_tokens(model: Model, names: tuple[str, ...]) -> Tensor:
     """Token ids of every first name. int64 [name]"""
-    ids = check_words(model.tokenizer, NAMES)
-    return torch.tensor([ids[name] for name in NAMES], device=model.device)
+    ids = check_words(model.tokenizer, names)
+    return torch.tensor([ids[name] for name in names], device=model.device)
 
 
 @pytest.fixture(scope="session")

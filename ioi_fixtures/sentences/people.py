@@ -15,6 +15,16 @@ PLACE_BEFORE = re.compile(r"\b(?:[Aa]t|[Ii]n|[Nn]ear|[Ii]nside|[Oo]utside|[Tt]he
 # What begins a clause, so that what follows is its subject; and what is said before somebody's name.
 BEGINS = r"(?:while|when|whenever|once|as|because|if|though|although|then|and|that|friends|people)"
 CALLED = r"(?:friends?|brothers?|sisters?|cousins?|uncle|aunt|colleagues?|neighbou?rs?|mr\.?|mrs\.?|ms\.?)"
+EITHER = "\0"  # stands for either of the two names
+LISTED = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"{EITHER}(?=(?:,? (?:and|or|&) |, )({WORD}))",  # Mary, Paul and Adam
+        rf"^[^{EITHER}]*?(?<!\w)({WORD})(?:,? (?:and|or|&) ){EITHER}",  # Adam and Mary
+        rf"^[^{EITHER}]*\b(?i:{BEGINS}) ({WORD})(?:, {WORD})*,(?: and)? {EITHER}",  # While Adam, Mary and Paul
+        rf"\b(?i:{CALLED}) ({WORD})",  # their friend Adam
+    )
+)
 NO_PERSON = frozenset(
     """
     I Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May June July August
@@ -37,17 +47,8 @@ def _known(text: str, known: Collection[str]) -> Iterator[str]:
 
 def _listed(text: str, io: str, s: str) -> Iterator[str]:
     """Capitalised words that are joined to one of the two names, or said to be somebody's."""
-    either = rf"(?<!\w)(?:{re.escape(io)}|{re.escape(s)})(?!\w)"
-    first = re.search(either, text)
-    before = text[: first.start()] if first else ""
-    patterns = (
-        (text, rf"{either}(?=(?:,? (?:and|or|&) |, )({WORD}))"),  # Mary, Paul and Adam
-        (before, rf"({WORD})(?:,? (?:and|or|&) )$"),  # Adam and Mary
-        (before, rf"(?i:\b{BEGINS}) ({WORD})(?:, {WORD})*,(?: and)? $"),  # While Adam, Mary and Paul
-        (text, rf"(?i:\b{CALLED}) ({WORD})"),  # their friend Adam
-    )
-    for part, pattern in patterns:
-        for match in re.finditer(pattern, part):
+    for pattern in LISTED:
+        for match in pattern.finditer(re.sub(rf"(?<!\w)(?:{re.escape(io)}|{re.escape(s)})(?!\w)", EITHER, text)):
             word = match[1]
             if word[0].isupper() and not re.search(r"['’]", word):
                 yield word

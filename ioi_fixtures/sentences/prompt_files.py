@@ -31,11 +31,11 @@ START_TOKENS = ("<|endoftext|>", "<|begin_of_text|>", "<s>", "<bos>", "[CLS]")  
 @dataclass(frozen=True)
 class Chosen:
     """The prompts of a file that a session runs, what a reader has to know of the choice, and how many different
-    prompts the file has."""
+    prompts the file has; None where they are generated and do not run out."""
 
     prompts: tuple[Prompt, ...]
     notes: tuple[str, ...]
-    available: int
+    available: int | None
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,14 @@ def _read(path: Path, tokenizer: PreTrainedTokenizerBase) -> list[_Read]:
         except ValueError as error:
             refused.setdefault(str(error), []).append(place)
     known = {*NAMES, *OTHER_NAMES, *(name for _, io, s, _ in parts.values() for name in (io, s))}
+    tokens = (*tokenizer.all_special_tokens, *START_TOKENS)
+    special = [token for token in tokens if re.fullmatch(r"[<\[].+[>\]]", token)]  # no ordinary word used for padding
     groups: dict[Any, int] = {}
     found = []
     for place, (text, io, s, label) in parts.items():
         try:
-            prompt = _prompt(text, io, s, known, tokenizer)
+            _check_special_tokens(text, special)
+            prompt = _prompt(text, io, s, known)
             batch = encode([prompt], tokenizer, prepend_bos=False)
         except ValueError as error:
             refused.setdefault(str(error), []).append(place)
@@ -153,9 +156,8 @@ def _refusal(path: Path, refused: dict[str, list[str]], rows: int) -> str:
     return "\n  ".join([*lines, *([f"and {count:,} more"] if count else [])])
 
 
-def _prompt(text: str, io: str, s: str, known: Collection[str], tokenizer: PreTrainedTokenizerBase) -> Prompt:
+def _prompt(text: str, io: str, s: str, known: Collection[str]) -> Prompt:
     """The prompt with its names cut out of the text, if it is an IOI prompt."""
-    _check_special_tokens(text, tokenizer)
     if io == s:
         raise ValueError(f"IO and S are both {io!r}")
     if text != text.rstrip():
@@ -189,9 +191,9 @@ def _prompt(text: str, io: str, s: str, known: Collection[str], tokenizer: PreTr
     return Prompt(0, pattern, "ABBA" if abba else "BABA", io=io, s1=s, s2=s, answers=(io, s))
 
 
-def _check_special_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    for token in (*tokenizer.all_special_tokens, *START_TOKENS):
-        if re.fullmatch(r"[<\[].+[>\]]", token) and token in text:
+def _check_special_tokens(text: str, special: Collection[str]) -> None:
+    for token in special:
+        if token in text:
             where = "begins with" if text.startswith(token) else "holds"
             raise ValueError(
                 f"the text {where} the special token {token!r}: prompts are run without a start token, as the "

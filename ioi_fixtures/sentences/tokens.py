@@ -35,6 +35,12 @@ def check_words(
     return {word: ids[0] for word, ids in pieces.items()}
 
 
+def known_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> tuple[str, ...]:
+    """Those of `words` that are one known token with a leading space."""
+    pieces = zip(words, tokenize(tokenizer, [" " + word for word in words]), strict=True)
+    return tuple(word for word, ids in pieces if len(ids) == 1 and ids != [tokenizer.unk_token_id])
+
+
 def unknown_words(text: str, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The words that become the unknown token; the whole text where none does so by itself."""
     words = list(dict.fromkeys(re.findall(r"\w+(?:['’-]\w+)*|[^\w\s]", text)))

@@ -2,7 +2,7 @@
 
 Every function takes prompts and gives prompts with the same templates and lengths, in the same order. Answers stay
 those of the original, so a variant is scored on the question the original asked. Name positions stay too, except
-where `flip_order` exchanges IO and S1.
+where `flip_order` exchanges IO and S1. Fresh names are drawn from `names`: those that the tokenizer knows.
 
 What S2 tells the heads that read it, as signals about the original prompt (Wang et al. 2022, App. A): the *token*
 signal says which name is repeated, the *position* signal where it stood before.
@@ -27,29 +27,29 @@ from ioi_fixtures.sentences.prompts import Prompt, draw, stream
 from ioi_fixtures.sentences.words import NAMES
 
 
-def abc(prompts: Iterable[Prompt], *, seed: int) -> tuple[Prompt, ...]:
+def abc(prompts: Iterable[Prompt], *, seed: int, names: Sequence[str] = NAMES) -> tuple[Prompt, ...]:
     """Three fresh names for IO, S1 and S2: the prompts of p_ABC, which hold no answer (Wang et al. 2022, §2).
 
     The three differ from each other and from every name of the original (the published code draws them one by one, and
     they may collide).
     """
     uniform = stream("abc", seed)
-    return tuple(_rename(prompt, _fresh(uniform, prompt, 3)) for prompt in prompts)
+    return tuple(_rename(prompt, _fresh(uniform, prompt, 3, names)) for prompt in prompts)
 
 
 def random_s2(prompts: Iterable[Prompt], *, seed: int) -> tuple[Prompt, ...]:
     """A fresh third name at S2: nothing is repeated, IO and S1 stay."""
     uniform = stream("random_s2", seed)
-    return tuple(replace(prompt, s2=_fresh(uniform, prompt, 1)[0]) for prompt in prompts)
+    return tuple(replace(prompt, s2=_fresh(uniform, prompt, 1, NAMES)[0]) for prompt in prompts)
 
 
-def fresh_names(prompts: Iterable[Prompt], *, seed: int) -> tuple[Prompt, ...]:
+def fresh_names(prompts: Iterable[Prompt], *, seed: int, names: Sequence[str] = NAMES) -> tuple[Prompt, ...]:
     """Fresh names with the same structure: names that were equal stay equal. Token random, position original."""
     uniform = stream("fresh_names", seed)
     renamed = []
     for prompt in prompts:
         old = tuple(dict.fromkeys((prompt.io, prompt.s1, prompt.s2)))
-        new = dict(zip(old, _fresh(uniform, prompt, len(old)), strict=True))
+        new = dict(zip(old, _fresh(uniform, prompt, len(old), names), strict=True))
         renamed.append(_rename(prompt, (new[prompt.io], new[prompt.s1], new[prompt.s2])))
     return tuple(renamed)
 
@@ -78,10 +78,10 @@ def _rename(prompt: Prompt, names: Sequence[str]) -> Prompt:
     return replace(prompt, io=io, s1=s1, s2=s2)
 
 
-def _fresh(uniform: Callable[[], float], prompt: Prompt, count: int) -> list[str]:
+def _fresh(uniform: Callable[[], float], prompt: Prompt, count: int, names: Sequence[str]) -> list[str]:
     """`count` different names that the prompt neither holds nor is scored with."""
     taken = [prompt.io, prompt.s1, prompt.s2, *prompt.answers]
     fresh: list[str] = []
     for _ in range(count):
-        fresh.append(draw(uniform, NAMES, excluding=(*taken, *fresh)))
+        fresh.append(draw(uniform, names, excluding=(*taken, *fresh)))
     return fresh

@@ -14,8 +14,9 @@ from lib.judging.drawings import Drawing
 from lib.judging.references import Band, Reference, Verdict
 from lib.judging.statistics import Estimate
 
-SCHEMA_VERSION = 3
-READABLE = (2, 3)  # 2 lacks Published.rounding alone, which is false where it is not said
+SCHEMA_VERSION = 4
+# 2 lacks Published.rounding, which is false where it is not said; 3 the outcome "inconclusive", which it never has.
+READABLE = (2, 3, 4)
 Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/judging/baselines.py
 NOT_COMPARED: tuple[Rule, ...] = ("not comparable", "band alone")
 PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
@@ -105,7 +106,7 @@ class Claim(Record):
     test: str
     subject: str
     sentence: str
-    outcome: Literal["passed", "failed", "error", "skipped"]
+    outcome: Literal["passed", "failed", "inconclusive", "error", "skipped"]
     seconds: float
     reason: str  # empty where it passed
     measurements: list[Measurement]
@@ -198,9 +199,16 @@ class Session(Record):
 
 
 def measurement(
-    test: str, subject: str, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = ""
+    test: str,
+    subject: str,
+    label: str,
+    estimate: Estimate,
+    reference: Reference,
+    *,
+    worst_prompt: str = "",
+    available: int | None = None,
 ) -> Measurement:
-    """The record of an estimate judged against a reference."""
+    """The record of an estimate judged against a reference; `available` is how many prompts there are at the most."""
     return Measurement(
         test=test,
         subject=subject,
@@ -212,7 +220,7 @@ def measurement(
         method=estimate.method,
         published=Published(**reference.model_dump()),
         verdict=reference.accept.judge(estimate),
-        explanation=reference.explain(estimate),
+        explanation=reference.explain(estimate, available=available),
         worst_prompt=worst_prompt,
         per_prompt=[float(f"{value:.{PER_PROMPT_DIGITS}g}") for value in estimate.per_prompt],
     )

@@ -19,6 +19,12 @@ from lib.judging.references import Reference
 from lib.judging.statistics import Estimate
 from lib.judging.verdicts import in_words
 
+NOTE = "Note"  # the kind of a record that is a sentence
+
+
+class Inconclusive(Exception):
+    """What keeps a claim from being decided, whatever it would measure, as one sentence with the remedy."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -35,16 +41,19 @@ class Recorder:
     calling it again with the same label keeps one of the two.
 
     prompts: the texts of the prompts that the running test is about. A figure of as many values gets its worst prompt
-    from them; a figure of one drawn example brings its own.
+    from them; a figure of one drawn example brings its own. available: how many prompts there are at the most, where
+    that is limited.
     """
 
     def __init__(self) -> None:
         self.running: Running | None = None
         self.prompts: Sequence[str] = ()
+        self.available: int | None = None
 
     def __call__(self, label: str, estimate: Estimate, reference: Reference, *, worst_prompt: str = "") -> Estimate:
         test, subject = self._running.test, self._running.subject
-        figure = measurement(test, subject, label, estimate, reference, worst_prompt=worst_prompt)
+        limits = {"worst_prompt": worst_prompt, "available": self.available}
+        figure = measurement(test, subject, label, estimate, reference, **limits)
         if not worst_prompt and figure.worst is not None and len(figure.per_prompt) == len(self.prompts):
             figure = figure.model_copy(update={"worst_prompt": self.prompts[figure.worst]})
         self._keep_one(figure)
@@ -78,6 +87,10 @@ class Recorder:
     def describe(self, subject: Subject) -> None:
         """What the running test has under test."""
         self._add(subject)
+
+    def note(self, text: str) -> None:
+        """What a reader of the report has to know of the run."""
+        self._running.records.append((NOTE, text))
 
     @property
     def _running(self) -> Running:

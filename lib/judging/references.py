@@ -63,8 +63,9 @@ class Band(BaseModel):
             return "fail"
         return "inconclusive"
 
-    def advice(self, estimate: Estimate) -> str:
-        """For an inconclusive estimate, how many more prompts would settle it."""
+    def advice(self, estimate: Estimate, *, available: int | None = None) -> str:
+        """For an inconclusive estimate, how many more prompts would settle it; `available`: how many there are at all,
+        where that is limited."""
         if estimate.too_few:
             return (
                 f"{estimate.n} are too few for an interval that holds what it promises: use at least "
@@ -75,7 +76,10 @@ class Band(BaseModel):
         more = needed - estimate.n
         if more > 100 * estimate.n:
             return "the value sits on the edge of the band: no reasonable number of prompts would settle it"
-        return f"use about {max(int(more), 1)} more prompts (--claims-prompts) to settle it"
+        more = max(int(more), 1)
+        if available is not None and estimate.n + more > available:
+            return f"the file has no more prompts: use a larger file (about {more} more prompts would settle it)"
+        return f"use about {more} more prompts (--claims-prompts) to settle it"
 
     def __str__(self) -> str:
         if self.above is not None and self.below is not None:
@@ -104,12 +108,12 @@ class Reference(BaseModel):
             )
         return self.accept.judge(estimate) == "pass"
 
-    def explain(self, estimate: Estimate) -> str:
+    def explain(self, estimate: Estimate, *, available: int | None = None) -> str:
         """The verdict as one sentence: measured value, band, source, and what to do where it is inconclusive."""
         verdict = self.accept.judge(estimate)
         says = f"measured {estimate}; accepted: {self.accept}; published: {self.says!r} ({self.source}) <{self.id}>"
         ends = {"pass": "inside the band", "fail": "outside the band"}
-        return f"{says}: {ends.get(verdict) or 'inconclusive, ' + self.accept.advice(estimate)}"
+        return f"{says}: {ends.get(verdict) or 'inconclusive, ' + self.accept.advice(estimate, available=available)}"
 
     def __repr__(self) -> str:
         return f"<{self.id}: {self.says!r}, {self.source}; accepted: {self.accept}>"

@@ -30,7 +30,8 @@ LEAST_DECIMALS, MOST_DECIMALS = 2, 6
 
 
 def standing(claim: Claim) -> Standing:
-    """How a claim came out. Inconclusive: it failed, no figure is outside its band, one holds an end of its band."""
+    """How a claim came out. Inconclusive: it failed, no figure is outside its band, one holds an end of its band; or it
+    was not asked, since nothing could have decided it."""
     if claim.outcome == "failed":
         verdicts = {figure.verdict for figure in claim.measurements}
         return "inconclusive" if "inconclusive" in verdicts and "fail" not in verdicts else "fails"

@@ -75,7 +75,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_at_least(FEWEST),
         default=100,
         metavar="N",
-        help="Prompts per data set at the most (default 100): claims are asked on a quarter of them first.",
+        help="Prompts per data set at the most, also of a larger file, from which they are then drawn (default 100): "
+        "claims are asked on a quarter of those that are generated first.",
     )
     group.addoption(
         "--claims-one-look",
@@ -89,7 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-prompt-file",
         type=Path,
         metavar="FILE",
-        help="Run the claims on the prompts of this JSON or JSON-lines file instead of generated ones.",
+        help="Run the claims on the prompts of this file (JSON, JSON lines or CSV) instead of generated ones.",
     )
     group.addoption(
         "--claims-report",
@@ -185,8 +186,8 @@ def record(request: pytest.FixtureRequest) -> Recorder:
     return request.config.stash[RECORDER]
 
 
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     """`assert estimate in reference` fails with measured value, band and source in one sentence."""
     if op == "in" and isinstance(left, Estimate) and isinstance(right, Reference):
-        return [right.explain(left)]
+        return [right.explain(left, available=config.stash[RECORDER].available)]
     return None

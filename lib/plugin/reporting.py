@@ -21,7 +21,7 @@ from rich.console import Console
 
 from lib.instruments.budget import BatchHalved
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
-from lib.judging.recorder import Recorder
+from lib.judging.recorder import NOTE, Inconclusive, Recorder
 from lib.plugin.completeness import selection
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
 from lib.reports import terminal
@@ -39,6 +39,7 @@ VERSIONS_OF = (
     "plotly",
 )
 SENTENCE = "sentence"
+UNDECIDED = "undecided"  # the kind of a record that says why a claim was not decided
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
 LOOKS = pytest.StashKey[list[int]]()  # see Session
 FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
@@ -123,7 +124,9 @@ class Reporting:
         self.order = {item.nodeid: place for place, item in enumerate(session.items)}
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+        if call.excinfo and isinstance(call.excinfo.value, Inconclusive):
+            keep(item, UNDECIDED, str(call.excinfo.value))
         report = yield
         attach(item, report)
         return report
@@ -142,6 +145,7 @@ class Reporting:
         self.claims[report.nodeid] = claim_of(report)
         self.subjects += [(report.nodeid, subject) for subject in records_of(report, Subject)]
         self.drawings += records_of(report, Shown)
+        self.notes += attached(report, NOTE)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         if isinstance(warning_message.message, BatchHalved):
@@ -197,14 +201,15 @@ def is_claim(report: pytest.TestReport) -> bool:
 def claim_of(report: pytest.TestReport | pytest.CollectReport) -> Claim:
     """The record of a claim from the report of its deciding phase. A file that could not be collected is one too."""
     said, subject = next(iter(attached(report, SENTENCE)), [f"{report.nodeid} can be loaded.", ""])
+    undecided = attached(report, UNDECIDED)
     outcome = "error" if report.failed and report.when != "call" else report.outcome
     return Claim(
         test=report.nodeid,
         subject=subject,
         sentence=said,
-        outcome=outcome,
+        outcome="inconclusive" if undecided else outcome,
         seconds=round(getattr(report, "duration", 0.0), 3),
-        reason="" if outcome == "passed" else _reason(report),
+        reason=next(iter(undecided), "" if outcome == "passed" else _reason(report)),
         measurements=records_of(report, Measurement),
     )
 
