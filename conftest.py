@@ -1,6 +1,7 @@
 """Names the plugins; everything else is in them."""
 
 pytest_plugins = [
+    "ioi_fixtures.pytest_fixtures.model_option",  # first: before what takes long to import
     "lib.plugin.pytest_plugin",
     "ioi_fixtures.pytest_fixtures.prompt_fixtures",
     "ioi_fixtures.pytest_fixtures.fixtures",

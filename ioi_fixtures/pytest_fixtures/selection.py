@@ -14,7 +14,8 @@ import pytest
 from ioi_fixtures.circuits.circuit_file import CircuitFile
 from ioi_fixtures.pytest_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.models.backends import check_backend
-from lib.models.checkpoint import CannotLoad, Checkpoint
+from lib.models.checkpoint import Checkpoint
+from lib.models.config import CannotLoad
 from lib.models.model import choose_device, read_tokenizer
 from lib.plugin.item_records import subject_name
 from lib.plugin.reporting import NOT_MEASURED
@@ -87,14 +88,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _check_is_whole(one: Subject, items: list[pytest.Item]) -> None:
     """Raises CannotLoad where the subject cannot be had, is damaged, or lacks tensors although a claim runs it."""
     checkpoint = Checkpoint(one.directory())
-    missing = checkpoint.missing()
+    checkpoint.check()
+    missing, of_attention = checkpoint.missing(), checkpoint.missing_attention()
+    lacks = f"it lacks {len(missing)} tensors ({', '.join(missing[:3])}{', ...' if missing[3:] else ''})"
     runs = [item for item in items if subject_name(item) == one.name and "model" in item.fixturenames]
-    if missing and runs:
+    if of_attention:
         raise CannotLoad(
-            f"it lacks {len(missing)} tensors ({', '.join(missing[:3])}{', ...' if missing[3:] else ''}), but "
-            f"{runs[0].name} runs the model: ask it claims/test_weights.py alone"
+            f"{lacks}, {len(of_attention)} of them of attention: save the whole model with save_pretrained"
         )
-    checkpoint.check_finite()
+    if missing and runs:
+        raise CannotLoad(f"{lacks}, but {runs[0].name} runs the model: ask it claims/test_weights.py alone")
     if runs:
         read_tokenizer(one.directory())
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ioi_fixtures import planted
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
-from lib.models.checkpoint import CannotLoad, locate, read_config
+from ioi_fixtures.pytest_fixtures.model_option import NAMED
+from lib.models.config import CannotLoad, locate, read_config
 from lib.models.heads import Head
 
 
@@ -56,8 +57,7 @@ def _planted() -> Path:
         ) from error
 
 
-PLANTED = Subject("planted")
-GPT2_SMALL = Subject("gpt2-small", source="openai-community/gpt2")
+PLANTED, GPT2_SMALL = (Subject(name, source=source) for name, source in NAMED.items())
 
 
 def subject(name: str) -> Subject:
@@ -65,5 +65,5 @@ def subject(name: str) -> Subject:
     known = {subject.name: subject for subject in (PLANTED, GPT2_SMALL)}
     if name in known:
         return known[name]
-    path = Path(name)
+    path = Path(name).expanduser()
     return Subject(path.resolve().name, source=str(path.resolve())) if path.is_dir() else Subject(name, source=name)

@@ -143,9 +143,11 @@ def attribution_gap(run: Run, weights: Weights, answers: Tensor) -> Tensor:
 def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor, dtype: torch.dtype) -> Tensor:
     """Logits at `last` [batch] of the model saved in `directory`, loaded without any hooking library. [batch d_vocab]
 
-    Weights are as stored, LayerNorms unfolded; attention is eager, the only kind that computes a pattern.
+    Weights are as stored, LayerNorms unfolded; attention is eager, the only kind that computes a pattern. Scores are
+    computed in `dtype`: transformers can force them to float32 (reorder_and_upcast_attn), and then refuses float64.
     """
-    plain = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager", dtype=dtype)
+    exactly = {"attn_implementation": "eager", "reorder_and_upcast_attn": False}
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, **exactly)
     plain = plain.to(tokens.device).eval()
     with torch.no_grad():
         return at_positions(plain(tokens).logits, last)

@@ -2,7 +2,9 @@
 
 LayerNorm's gain and bias are folded into what reads the residual stream, and that is centred, since LayerNorm's output
 has mean zero; what writes to the stream is centred, since LayerNorm subtracts the mean; value biases are folded into
-b_O; the unembedding's mean over tokens, which no softmax sees, is taken out (TransformerLens, process_weights).
+b_O; the unembedding's mean over tokens, which no softmax sees, is taken out (TransformerLens, process_weights). Where
+config.json asks for another scale of attention than 1 / sqrt(d_head), queries are multiplied by the rest of it, so that
+everything that computes attention from processed weights divides by sqrt(d_head) alone.
 Layout: the GPT-2 of `transformers`, whose linear maps are stored [in out].
 """
 
@@ -13,7 +15,8 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from lib.models.activations import Weights
-from lib.models.checkpoint import CannotLoad, Checkpoint
+from lib.models.checkpoint import Checkpoint
+from lib.models.config import CannotLoad, query_factors
 
 # What is asked of the hooking library, by the names of its own switches, since its defaults might change.
 PROCESSING = {
@@ -45,6 +48,8 @@ def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tens
     b_O = _centred(checkpoint.stack("attn.c_proj.bias", dtype))
     b_O = b_O + einsum(b_V, W_O, "layer head d_head, layer head d_head d_model -> layer d_model")
     b_V = torch.zeros_like(b_V)
+    factor = torch.tensor(query_factors(checkpoint.config), dtype=dtype)
+    W_Q, b_Q = W_Q * factor[:, None, None, None], b_Q * factor[:, None, None]
     return {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O, "b_Q": b_Q, "b_K": b_K, "b_V": b_V, "b_O": b_O}
 
 
@@ -66,8 +71,8 @@ def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
         b_out=_centred(checkpoint.stack("mlp.c_proj.bias", dtype)),
         W_U=_centred(_centred(W_U * gain[:, None], 0)),
         b_U=_centred(b_U),
-        layer_norm_eps=checkpoint.config.get("layer_norm_epsilon", 1e-5),
-        activation=checkpoint.config.get("activation_function", "gelu_new"),
+        layer_norm_eps=checkpoint.config["layer_norm_epsilon"],
+        activation=checkpoint.config["activation_function"],
     )
 
 

@@ -19,7 +19,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from lib.models.activations import SITES, Edit, Run, Weights, is_layered
 from lib.models.backends import Backend, default_backend, load_backend
-from lib.models.checkpoint import CannotLoad, Checkpoint, hash_weights, locate, read_config
+from lib.models.checkpoint import Checkpoint, hash_weights
+from lib.models.config import CannotLoad, locate, read_config
 from lib.one_line import OneLine
 
 __all__ = ["DTYPES", "SITES", "CannotLoad", "Edit", "Model", "choose_device", "hash_weights", "load", "locate"]
@@ -104,7 +105,7 @@ def load(
     """
     directory = locate(source)
     chosen = choose_device(device)
-    Checkpoint(directory).check_finite()
+    Checkpoint(directory).check()
     tokenizer = read_tokenizer(directory)
     torch.set_float32_matmul_precision("highest")  # no TF32: published effects are smaller than its rounding
     disable_progress_bar()

@@ -94,9 +94,10 @@ def test_names_without_the_prefix_and_tensors_in_several_files_are_read_alike(sm
     stored = load_file(small_directory / "model.safetensors")
     stored = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
     shutil.copy(small_directory / "config.json", tmp_path)
-    for i in range(2):
-        part = {name: tensor for j, (name, tensor) in enumerate(stored.items()) if j % 2 == i}
-        save_file(part, tmp_path / f"model-0000{i + 1}-of-00002.safetensors")
+    where = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(stored)}
+    for file in set(where.values()):
+        save_file({name: tensor for name, tensor in stored.items() if where[name] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     assert missing_tensors(tmp_path) == []
     assert all_agree(read(tmp_path), loaded, small_directory)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lib.models.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.models.config import DEFAULTS, OF_SCORES, query_factors, read_config
 from lib.models.folding import PROCESSING
 
 # Where the library keeps each of SITES. "{}" is the layer.
@@ -124,7 +125,9 @@ def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, acti
 def _bridge(directory: Path, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
     from transformer_lens.model_bridge import TransformerBridge  # imported here: version 2 has none
 
-    bridge = TransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype)
+    # Its own reading of a checkpoint is under test, but it ignores scale_attn_weights (TransformerLens 4.3).
+    given = {"hf_model": _with_scaled_queries(directory, dtype).to(device)} if _sets_scores(directory) else {}
+    bridge = TransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype, **given)
     bridge.enable_compatibility_mode(disable_warnings=True, **PROCESSING)
     return bridge
 
@@ -133,7 +136,7 @@ def _hooked_transformer(directory: Path, device: torch.device, dtype: torch.dtyp
     from transformer_lens import HookedTransformer, HookedTransformerConfig  # imported here: version 4 has none
     from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
 
-    stored = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    stored = _with_scaled_queries(directory, dtype)
     config = stored.config
     cfg = HookedTransformerConfig(
         n_layers=config.n_layer,
@@ -156,3 +159,21 @@ def _hooked_transformer(directory: Path, device: torch.device, dtype: torch.dtyp
         **PROCESSING,
     )
     return hooked.to(device, print_details=False)
+
+
+def _sets_scores(directory: Path) -> bool:
+    config = read_config(directory)
+    return any(config[key] != DEFAULTS[key] for key in OF_SCORES)
+
+
+def _with_scaled_queries(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The stored model without settings of its own for the scale of attention: see `folding`."""
+    stored = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=dtype, attn_implementation="eager", **{key: DEFAULTS[key] for key in OF_SCORES}
+    )
+    queries = stored.config.n_embd
+    with torch.no_grad():
+        for block, factor in zip(stored.transformer.h, query_factors(read_config(directory)), strict=True):
+            block.attn.c_attn.weight[:, :queries] *= factor
+            block.attn.c_attn.bias[:queries] *= factor
+    return stored
