@@ -34,6 +34,7 @@ from lib.models.attention_weights import AttentionWeights, read_attention_weight
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
+from lib.models.traces import State, changed_since, state_of
 from lib.plugin.item_records import subject_name
 
 # Hooks, picked up by pytest from here.
@@ -70,22 +71,27 @@ def witness(subject: Subject, model: Model) -> Model:
 
 
 @pytest.fixture(scope="session")
-def untouched(model: Model) -> tuple[str, tuple[int, int]]:
-    """The model's fingerprint and traces when it was loaded."""
-    return model.fingerprint(), model.traces()
+def untouched(model: Model) -> State:
+    """The model as it was loaded. No claim is asked of one that answers otherwise when it is asked the same again."""
+    try:
+        return state_of(model)
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(autouse=True)
 def leaves_no_trace(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No claim may leave a hook or a changed weight behind. Hooks and writes are counted after every test, and after
-    the last one of a file the logits on a probe prompt are compared bit for bit."""
+    """No claim may leave a hook or a changed weight behind. Hooks, writes and settings are compared after every test,
+    and after the last one of a file the logits on a probe prompt, bit for bit."""
     if "model" not in request.fixturenames:
         yield
         return
-    model, (fingerprint, traces) = request.getfixturevalue("model"), request.getfixturevalue("untouched")
+    model, before = request.getfixturevalue("model"), request.getfixturevalue("untouched")
     yield
-    if model.traces() != traces or (is_last_of_file(request.node) and model.fingerprint() != fingerprint):
-        pytest.fail(f"{request.node.name} left a hook or a changed weight in {model}: undo what it did", pytrace=False)
+    found = changed_since(model, before, ask=is_last_of_file(request.node))
+    if found:
+        before.changed_after.append(request.node.name)
+        pytest.fail(f"after {before.changed_after[0]}, {found}", pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,8 +1,9 @@
 """The maths of a GPT-2 block on plain tensors: layer norm, attention, MLP, and the logit difference of two answers.
 
 Follows the processed model (`lib.models.activations.Weights`): layer norms have no gain or bias left, q.k is divided by
-sqrt(d_head). A plain forward pass made of these functions is what the model itself computes, up to rounding. The
-instruments use them to compute again only what an intervention can change.
+sqrt(d_head), whatever the stored model's own scale (`folding`). A plain forward pass made of these functions is what
+the model itself computes, up to rounding. The instruments use them to compute again only what an intervention can
+change.
 Out of scope: embedding tokens (every instrument starts from a cached run), the full vocabulary, gradients.
 """
 
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib.models.activations import Weights
+from lib.models.config import CannotLoad
 
 ACTIVATIONS = {
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -59,8 +61,19 @@ class Block:
         )
 
 
+def refuse_autocast(device: torch.device) -> None:
+    """Raises CannotLoad where torch.autocast would compute in another number type than the weights have."""
+    if torch.is_autocast_enabled(device.type):
+        raise CannotLoad(
+            f"torch.autocast is on for {device.type}, so matrix products would be in "
+            f"{torch.get_autocast_dtype(device.type)} whatever number type is asked for: leave it first, and use "
+            "--claims-dtype for another number type"
+        )
+
+
 def blocks(weights: Weights) -> list[Block]:
     """Every layer's block, ready to multiply. Raises ValueError where the MLP's non-linearity is not a known one."""
+    refuse_autocast(weights.W_Q.device)
     if weights.activation not in ACTIVATIONS:
         raise ValueError(
             f"the MLP's activation is {weights.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "

@@ -21,6 +21,8 @@ from lib.models.activations import SITES, Edit, Run, Weights, is_layered
 from lib.models.backends import Backend, default_backend, load_backend
 from lib.models.checkpoint import Checkpoint, hash_weights
 from lib.models.config import CannotLoad, locate, read_config
+from lib.models.forward import refuse_autocast
+from lib.models.traces import Traces
 from lib.one_line import OneLine
 
 __all__ = ["DTYPES", "SITES", "CannotLoad", "Edit", "Model", "choose_device", "hash_weights", "load", "locate"]
@@ -67,6 +69,7 @@ class Model(OneLine):
         padding, from which positions are counted too. Raises ValueError for another name, or for more tokens than the
         model has positions.
         """
+        refuse_autocast(self.device)
         for site in (*keep, *(edit.site for edit in edits)):
             is_layered(site)
         positions = len(self.weights.W_pos)
@@ -76,14 +79,23 @@ class Model(OneLine):
         tokens, last, mask = (tensor.to(self.device) for tensor in (tokens, last, mask))
         return self.backend.run(tokens, last=last, keep=keep, edits=edits, mask=mask)
 
-    def fingerprint(self) -> str:
-        """sha256 of the logits on a fixed short prompt: equal, bit for bit, before and after what left no trace."""
+    def probe_prompt(self) -> tuple[Tensor, Tensor]:
+        """A fixed short prompt and its last position. [1 8], [1]"""
         tokens = torch.arange(1, 9, device=self.device)[None] % self.weights.W_E.shape[0]
-        logits = self.run(tokens, last=torch.tensor([7])).logits
-        return hashlib.sha256(logits.double().cpu().numpy().tobytes()).hexdigest()
+        return tokens, torch.tensor([7], device=self.device)
 
-    def traces(self) -> tuple[int, int]:
-        """How many hooks are attached, and how often weights have been written to. Costs no forward pass."""
+    def probe(self) -> Tensor:
+        """The logits there, in float64 on the CPU: equal, bit for bit, before and after what left no trace.
+        [1 d_vocab]"""
+        tokens, last = self.probe_prompt()
+        return self.run(tokens, last=last).logits.double().cpu()
+
+    def fingerprint(self) -> str:
+        """sha256 of those logits."""
+        return hashlib.sha256(self.probe().numpy().tobytes()).hexdigest()
+
+    def traces(self) -> Traces:
+        """Hooks, writes to weights and settings. Costs no forward pass."""
         return self.backend.traces()
 
     def __repr__(self) -> str:
@@ -137,7 +149,14 @@ def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def choose_device(device: str) -> torch.device:
-    """The torch device meant by auto, cpu, cuda or cuda:N. Raises CannotLoad where this machine has no such device."""
+    """The torch device meant by auto, cpu, cuda or cuda:N. Raises CannotLoad where this machine has no such device, and
+    where torch.autocast is on for it."""
+    chosen = _device(device)
+    refuse_autocast(chosen)
+    return chosen
+
+
+def _device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lib.models.activations import Edit, Run, Weights
 from lib.models.backends.plain import PlainBackend
-from lib.models.checkpoint import CannotLoad
+from lib.models.config import CannotLoad
+from lib.models.traces import Traces
 
 BACKENDS = ("bridge", "hooked", "plain")
 
@@ -30,8 +31,12 @@ class Backend(Protocol):
         """One forward pass without gradients; all tensors are on the weights' device. mask: 1 where a token counts."""
         ...
 
-    def traces(self) -> tuple[int, int]:
-        """How many hooks are attached, and how often weights have been written to."""
+    def traces(self) -> Traces:
+        """Hooks, writes and settings, which tell whether the model was touched."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that it computes with or hands out, by name."""
         ...
 
 

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from lib.models.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
 from lib.models.config import DEFAULTS, OF_SCORES, query_factors, read_config
 from lib.models.folding import PROCESSING
+from lib.models.traces import IN_TRAINING, Traces
 
 # Where the library keeps each of SITES. "{}" is the layer.
 HOOK_NAMES = {
@@ -71,10 +72,18 @@ class HookedBackend:
             logits = self.library_model(tokens, prepend_bos=False, attention_mask=mask)
         return Run(tokens, last, at_positions(logits, last).clone(), kept)
 
-    def traces(self) -> tuple[int, int]:
-        hooks = sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in self._points.values())
-        tensors = [*self.weights.tensors().values(), *self.library_model.parameters()]
-        return hooks, sum(tensor._version for tensor in tensors)
+    def traces(self) -> Traces:
+        names = sorted(self._points, key=len, reverse=True)  # a point has several names, of which the shortest is known
+        named = {id(self._points[name]): name for name in names}
+        points = {name: self._points[name] for name in named.values()}
+        hooks = {name: len(point.fwd_hooks) + len(point.bwd_hooks) for name, point in points.items()}
+        in_training = sum(module.training for module in self.library_model.modules())
+        settings = {f"cfg.{name}": value for name, value in vars(self.library_model.cfg).items() if _is_plain(value)}
+        return Traces.of(hooks, self.tensors(), {**settings, IN_TRAINING: in_training})
+
+    def tensors(self) -> dict[str, Tensor]:
+        parameters = self.library_model.named_parameters()
+        return {**self.weights.tensors(), **{_plain_name(name): tensor for name, tensor in parameters}}
 
     @property
     def _points(self) -> dict:
@@ -106,6 +115,15 @@ class _Hook:
     def __call__(self, activation: Tensor, hook: object) -> Tensor | None:
         self.fired += 1
         return self.function(activation)
+
+
+def _plain_name(name: str) -> str:
+    """A parameter's name without what the library puts around each module of transformers."""
+    return name.replace("_original_component.", "")
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _change(edit: Edit, activation: Tensor) -> Tensor:

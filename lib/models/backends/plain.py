@@ -16,6 +16,7 @@ from lib.models import forward
 from lib.models.activations import Edit, Run, Weights, at_positions, is_layered
 from lib.models.checkpoint import Checkpoint
 from lib.models.folding import fold
+from lib.models.traces import Traces
 
 SiteEdit = Callable[[str, int, Tensor], Tensor]
 
@@ -78,5 +79,8 @@ class PlainBackend:
         stacked = {site: torch.stack(values) if is_layered(site) else values[0] for site, values in kept.items()}
         return Run(tokens, last, logits, stacked)
 
-    def traces(self) -> tuple[int, int]:
-        return 0, sum(tensor._version for tensor in self.weights.tensors().values())
+    def traces(self) -> Traces:
+        return Traces.of({}, self.tensors(), {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.weights.tensors())
