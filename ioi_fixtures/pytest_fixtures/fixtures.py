@@ -34,6 +34,7 @@ from lib.models.attention_weights import AttentionWeights, read_attention_weight
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
+from lib.models.precision import precision_of
 from lib.models.traces import State, changed_since, state_of
 from lib.plugin.item_records import subject_name
 
@@ -137,10 +138,11 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
     directory, option = subject.directory(), request.config.option
     if missing_tensors(directory):
         weights = request.getfixturevalue("attention_weights")
-        weights_hash, prompts = hash_weights(directory), ()
+        weights_hash, prompts, precision = hash_weights(directory), (), ""
     else:
         model = request.getfixturevalue("model")
         weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("every_prompt")
+        precision = precision_of(model)
     return SubjectRecord(
         name=subject.name,
         directory=str(directory).replace(str(Path.home()), "~", 1),
@@ -154,6 +156,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         prepend_bos=PREPEND_BOS,
         prompts_hash=hash_prompts(prompts) if prompts else "",
         processing=", ".join(name for name, done in PROCESSING.items() if done),
+        precision=precision,
     )
 
 

@@ -98,6 +98,7 @@ class Subject(Record):
     prepend_bos: bool
     prompts_hash: str = ""  # sha256 of the prompts' text and answers; empty where no prompt was run
     processing: str = ""  # what was done to the weights after loading
+    precision: str = ""  # in float64: which precision was really there, as measured; empty for another number type
 
 
 class Claim(Record):

@@ -81,6 +81,11 @@ def claims_about(session: Session, subject: str) -> list[Claim]:
     return worst_first([claim for claim in session.claims if claim.subject == subject])
 
 
+def precisions(session: Session, subject: str) -> list[str]:
+    """Which precision was really there, where a subject was asked to compute in float64: one line, or none."""
+    return [f"{one.dtype}: {one.precision}" for one in session.subjects if one.name == subject and one.precision]
+
+
 def verdict_sentence(claims: list[Claim]) -> str:
     """One sentence: "41 of 43 claims hold, 1 fails, 1 is inconclusive"."""
     if not claims:

@@ -15,6 +15,7 @@ from lib.judging.verdicts import (
     claims_about,
     in_words,
     not_passed,
+    precisions,
     standing,
     subject_names,
     verdict_sentence,
@@ -34,6 +35,7 @@ def render(session: Session) -> str:
     for subject in subject_names(session):
         claims = claims_about(session, subject)
         lines += [f"**{_text(subject or NO_SUBJECT)}**: {_text(verdict_sentence(claims))}.", ""]
+        lines += [f"{_text(line)}\n" for line in precisions(session, subject)]
         bad = [claim for claim in claims if standing(claim) in ("error", "fails", "inconclusive")]
         if bad:
             lines += ["| | claim | why |", "|---|---|---|", *map(_row, bad[:LISTED]), *_rest(len(bad)), ""]

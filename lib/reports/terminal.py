@@ -18,6 +18,7 @@ from lib.judging.verdicts import (
     NO_SUBJECT,
     WORDS,
     claims_about,
+    precisions,
     standing,
     subject_names,
     verdict_sentence,
@@ -36,6 +37,8 @@ def render(session: Session, console: Console) -> None:
         claims = claims_about(session, subject)
         console.print()
         console.print(Text(f"{subject or NO_SUBJECT}: {verdict_sentence(claims)}", style="bold"))
+        for line in precisions(session, subject):
+            console.print(Text(line))
         for claim in claims:
             if standing(claim) in ("error", "fails", "inconclusive"):
                 console.print(_explained(claim))

@@ -13,7 +13,7 @@ from lib.judging.measurements import Session
 from lib.judging.references import read_references
 from lib.reports import html_report
 from lib.reports.html_report import STRIP_WIDTH, linked, strip
-from tests.support.example_session import HASH, SCRIPT, all_hold, claim, example_session, figure
+from tests.support.example_session import HASH, PRECISION, SCRIPT, all_hold, claim, example_session, figure, in_float64
 from tests.support.places import ROOT
 from tests.support.warm_process import run_module
 
@@ -126,6 +126,10 @@ def test_what_was_under_test_is_complete(session):
     assert session.started in found.text
     assert HASH not in found.text
     assert [values["title"] for tag, values in found.tags if tag == "code" and "title" in values] == [HASH, HASH]
+
+
+def test_in_float64_it_says_which_precision_was_really_there(session):
+    assert f"cpu, float64: {PRECISION}" in text_of(in_float64(session))
 
 
 def test_a_failure_explains_itself_and_says_how_it_was_measured(session):

@@ -2,7 +2,7 @@
 
 from lib.judging.baselines import compare
 from lib.reports.markdown_summary import LISTED, render
-from tests.support.example_session import SCRIPT, all_hold, claim, example_session
+from tests.support.example_session import SCRIPT, all_hold, claim, example_session, in_float64
 
 
 def test_each_subject_has_its_verdict_and_a_row_a_claim_that_does_not_hold():
@@ -17,6 +17,11 @@ def test_each_subject_has_its_verdict_and_a_row_a_claim_that_does_not_hold():
 
 def test_where_all_holds_it_is_one_sentence_a_subject():
     assert render(all_hold()) == "## Circuit claims\n\n**second**: 2 of 2 claims hold.\n\n"
+
+
+def test_in_float64_it_says_which_precision_was_really_there():
+    text = render(in_float64(example_session()))
+    assert "1 was skipped.\n\nfloat64: weights as exact as float32 \\(8e\\-08 off\\)" in text
 
 
 def test_drift_and_an_early_end_are_said():

@@ -6,7 +6,7 @@ from rich.console import Console
 from lib.judging.baselines import compare
 from lib.judging.measurements import Session
 from lib.reports.terminal import render
-from tests.support.example_session import all_hold, claim, example_session, figure
+from tests.support.example_session import PRECISION, all_hold, claim, example_session, figure, in_float64
 
 
 def rendered(session, width=80, colour=False, **options):
@@ -20,6 +20,13 @@ def test_each_subject_opens_with_its_verdict():
     text = rendered(example_session(), width=120)
     assert "planted: 1 of 6 claims hold, 2 fail, 1 is inconclusive, 1 could not be run, 1 was skipped" in text
     assert "second: 2 of 2 claims hold" in text
+
+
+def test_in_float64_it_says_which_precision_was_really_there():
+    text = rendered(in_float64(example_session()), width=120)
+    assert f"1 was skipped\nfloat64: {PRECISION}\n" in text
+    assert text.count("as exact as") == 2
+    assert "as exact as" not in rendered(example_session())
 
 
 def test_what_does_not_hold_comes_first_and_is_explained():

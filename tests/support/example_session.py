@@ -189,6 +189,16 @@ def _subject(name: str) -> Subject:
     )
 
 
+PRECISION = "weights as exact as float32 (8e-08 off), arithmetic as exact as float64 (4e-16 off)"
+
+
+def in_float64(session: Session) -> Session:
+    """The session as if its first subject had been asked to compute in float64."""
+    first, *others = session.subjects
+    first = first.model_copy(update={"dtype": "float64", "precision": PRECISION})
+    return session.model_copy(update={"subjects": [first, *others]})
+
+
 def head_map(largest: float) -> HeadMap:
     """A map of 12 layers by 12 heads that has a few large values."""
     values = [[0.01 * ((layer * 7 + head * 5) % 11 - 5) for head in range(12)] for layer in range(12)]
