@@ -38,7 +38,7 @@ class Model(OneLine):
     name: str
     directory: Path
     tokenizer: PreTrainedTokenizerBase
-    weights_hash: str  # sha256 over every stored tensor
+    weights_hash: str  # sha256 over every tensor that is loaded
     backend: Backend = field(repr=False)
 
     @property
