@@ -133,13 +133,14 @@ class Checkpoint:
                 raise CannotLoad(
                     f"{index} says that {stored} is in {name}, which does not hold it: fetch or save the model again"
                 )
+        ours = tuple(f".{name}" for name in self._shapes)
         for path in sorted(set(self.directory.glob("*.safetensors")) - set(self.files)):
-            others = [stored for stored in names_in(path) if stored.removeprefix(PREFIX) in self.places]
+            others = [stored for stored in names_in(path) if f".{stored}".endswith(ours)]
             if others:
                 raise CannotLoad(
                     f"{path} holds {len(others)} tensors of the model as well ({others[0]}), while what is loaded is "
-                    f"{', '.join(file.name for file in self.files)}: keep the weights that are "
-                    "meant and move the others elsewhere"
+                    f"{', '.join(file.name for file in self.files)}: keep the weights that are meant and move the "
+                    "others elsewhere"
                 )
 
     def _check_shapes(self) -> None:

@@ -71,6 +71,15 @@ def test_a_second_file_with_tensors_of_the_model_is_refused(directory):
     assert hash_weights(directory) == before
 
 
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.transformer."])
+def test_a_second_file_with_the_rest_of_the_model_is_not_loaded_so_it_is_refused(prefix, directory):
+    tensors = load_file(directory / "model.safetensors")
+    rest = {f"{prefix}h.1.ln_2.bias": tensors.pop("transformer.h.1.ln_2.bias")}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    save_file(rest, directory / "rest.safetensors")
+    refused(directory, r"rest.safetensors holds 1 tensors of the model as well .* loaded is model.safetensors")
+
+
 def test_a_second_file_with_other_tensors_is_none_of_the_models(directory):
     save_file({"step": torch.tensor([3.0])}, directory / "optimizer.safetensors")
     Checkpoint(directory).check()
