@@ -67,18 +67,24 @@ class Looks:
         return done
 
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-        """Run a test. One that this look leaves open is reported as a rerun, without a verdict."""
+        """Run a test. One that this look leaves open is reported as a rerun, with what to say if none follows."""
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
         if not self.is_last and is_open(item, reports):
             self.left_open.append(item)
             reports = [report for report in reports if report.when == "call"]
-            reports[0].outcome = "rerun"
+            reports[0].outcome, reports[0].left_open = "rerun", self._left_open()
         for report in reports:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _left_open(self) -> str:
+        """Why a claim that this look leaves open has no verdict, where the run is stopped."""
+        size = self.config.stash[LOOK]
+        following = self.sizes[self.sizes.index(size) + 1]
+        return f"{size} prompts left it open, and the run was stopped before it was asked on {following}"
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, tuple[str, dict]] | None:
         return ("asked again", "a", ("ASKED AGAIN", {"yellow": True})) if report.outcome == "rerun" else None

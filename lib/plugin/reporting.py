@@ -62,8 +62,8 @@ class Reporting:
         self.started = datetime.now(timezone.utc)
         self.clock = time.monotonic()
         self.claims: dict[str, Claim] = {}
-        self.subjects: list[tuple[str, Subject]] = []  # each with the test that described it
-        self.drawings: list[Shown] = []
+        self.subjects: dict[str, list[Subject]] = {}  # by test, as are
+        self.drawings: dict[str, list[Shown]] = {}
         self.notes: list[str] = []
         self.order: dict[str, int] = {}  # places of tests in the report, where they do not arrive in order
         self.reports: dict[Path, str] = {}  # what is to be written at the end
@@ -88,7 +88,7 @@ class Reporting:
             not_measured=self.config.stash.get(NOT_MEASURED, []),
             notes=sorted(set(self.notes)),
             claims=sorted(self.claims.values(), key=lambda claim: self._place(claim.test)),
-            drawings=sorted(self.drawings, key=lambda shown: self._place(shown.test)),
+            drawings=[shown for test in sorted(self.drawings, key=self._place) for shown in self.drawings[test]],
             families=self.config.stash.get(FAMILIES, {}),
             sources=self.config.stash.get(SOURCES, {}),
             mutants=self.config.stash.get(MUTANTS, []),
@@ -101,8 +101,9 @@ class Reporting:
     def _under_test(self) -> list[Subject]:
         """One record a subject, with every device it was on."""
         records: dict[str, list[Subject]] = {}
-        for _, one in sorted(self.subjects, key=lambda described: self._place(described[0])):
-            records.setdefault(one.name, []).append(one)
+        for test in sorted(self.subjects, key=self._place):
+            for one in self.subjects[test]:
+                records.setdefault(one.name, []).append(one)
         devices = {name: ", ".join(sorted({one.device for one in ones})) for name, ones in records.items()}
         return [ones[0].model_copy(update={"device": devices[name]}) for name, ones in records.items()]
 
@@ -132,9 +133,10 @@ class Reporting:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the phase that decides. A failing setup or teardown outweighs what the call said."""
+        """Keep the phase that decides. A failing setup or teardown outweighs what the call said, and a later look what
+        an earlier one left open."""
         decides = report.when == "call" or not report.passed
-        if is_claim(report) and decides and report.outcome != "rerun":  # that a later look will decide
+        if is_claim(report) and decides and (report.outcome != "rerun" or hasattr(report, "left_open")):
             self._keep(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -143,8 +145,8 @@ class Reporting:
 
     def _keep(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         self.claims[report.nodeid] = claim_of(report)
-        self.subjects += [(report.nodeid, subject) for subject in records_of(report, Subject)]
-        self.drawings += records_of(report, Shown)
+        self.subjects[report.nodeid] = records_of(report, Subject)
+        self.drawings[report.nodeid] = records_of(report, Shown)
         self.notes += attached(report, NOTE)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
@@ -166,7 +168,8 @@ class Reporting:
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 self.faults += add_summary(self.session(), summary)
         yield
-        failed = self.faults or (self.drift and self.drift.drifted)
+        left_open = any(claim.outcome == "open" for claim in self.claims.values())
+        failed = self.faults or left_open or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -201,15 +204,20 @@ def is_claim(report: pytest.TestReport) -> bool:
 def claim_of(report: pytest.TestReport | pytest.CollectReport) -> Claim:
     """The record of a claim from the report of its deciding phase. A file that could not be collected is one too."""
     said, subject = next(iter(attached(report, SENTENCE)), [f"{report.nodeid} can be loaded.", ""])
-    undecided = attached(report, UNDECIDED)
-    outcome = "error" if report.failed and report.when != "call" else report.outcome
+    outcome, reason = report.outcome, "" if report.passed else _reason(report)
+    if undecided := attached(report, UNDECIDED):
+        outcome, reason = "inconclusive", undecided[0]
+    elif report.failed and report.when != "call":
+        outcome = "error"
+    elif hasattr(report, "left_open"):
+        outcome, reason = "open", report.left_open
     return Claim(
         test=report.nodeid,
         subject=subject,
         sentence=said,
-        outcome="inconclusive" if undecided else outcome,
+        outcome=outcome,
         seconds=round(getattr(report, "duration", 0.0), 3),
-        reason=next(iter(undecided), "" if outcome == "passed" else _reason(report)),
+        reason=reason,
         measurements=records_of(report, Measurement),
     )
 

@@ -68,8 +68,10 @@ class Controller:
             if isinstance(record, dict) and "test" in record:
                 record["test"] = report.nodeid
 
-    def pytest_testnodedown(self, node: WorkerController) -> None:
-        """Take over what a worker found out. A crashed one left nothing."""
+    def pytest_testnodedown(self, node: WorkerController, error: object | None) -> None:
+        """Take over what a worker found out. A crashed one left nothing; xdist does not know of tests it ran again."""
+        if error:
+            self.reporting.ended = "a worker crashed"
         found = getattr(node, "workeroutput", {})
         if found.get("usage_error"):
             raise pytest.UsageError(found["usage_error"])

@@ -51,7 +51,7 @@ def render(session: Session) -> str:
 
 
 def _row(claim: Claim) -> str:
-    figures = not_passed(claim)
+    figures = not_passed(claim) if claim.outcome == "failed" else []
     reasons = [f"{figure.label}: {in_words(figure)}" for figure in figures] or [why(claim)]
     return (
         f"| {MARKS[standing(claim)]} {WORDS[standing(claim)]} | {_text(claim.sentence)} | {_text('. '.join(reasons))} |"

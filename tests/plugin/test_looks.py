@@ -1,12 +1,13 @@
 """Sequential sampling: few prompts first, more where those leave a claim open, and never a verdict changed by it."""
 
-import json
 import os
 
 import pytest
 import torch
 
+from lib.judging.measurements import Session
 from lib.judging.statistics import confidence, looks, mean_over_prompts, share
+from lib.judging.verdicts import claims_about, standing, verdict_sentence, why
 from lib.plugin.looks import sizes
 from tests.support.places import ROOT
 from tests.support.warm_process import run_module
@@ -65,23 +66,67 @@ def test_breaks(subject, n, record):
 '''
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
+STOPS = (
+    CLAIMS.partition("def test_is_false")[0]
+    + '''
+import os, signal, time
+
+def stop(n):
+    how, _, size = os.environ["STOP"].partition(" at ")
+    if n == int(size):
+        if how == "crash":
+            time.sleep(1)  # what was measured is on its way to the process that reports it
+            os._exit(3)
+        os.kill(os.getpid(), getattr(signal, how))
+
+def test_is_open(subject, n, record):
+    """It takes all prompts."""
+    record.head_map("of few prompts" if n == 25 else "of all", "units", torch.eye(2))
+    assert measured(record, n, 0.65) in AT_LEAST_HALF
+
+def test_stops(subject, n, record):
+    """It stops the run."""
+    stop(n)
+    assert measured(record, n, 0.65) in AT_LEAST_HALF
+
+def test_is_open_too(subject, n, record):
+    """It takes all prompts as well."""
+    assert measured(record, n, 0.65) in AT_LEAST_HALF
+'''
+)
+
+
+def project(folder, claims):
     """A project of a few claims; gives a function that runs them and returns the record, the output and the status."""
-    folder = tmp_path_factory.mktemp("looks")
     (folder / "claims").mkdir()
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    (folder / "claims" / "test_toy.py").write_text(CLAIMS, encoding="utf-8")
+    (folder / "claims" / "test_toy.py").write_text(claims, encoding="utf-8")
 
-    def run(*arguments):
+    def run(*arguments, **variables):
         command = ["pytest", "claims/", "-p", "no:cacheprovider", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables}
         done = run_module(*command, folder=folder, environment=environment)
-        session = json.loads((folder / "reports" / "claims.json").read_text(encoding="utf-8"))
+        session = Session.model_validate_json((folder / "reports" / "claims.json").read_text(encoding="utf-8"))
         return session, done.stdout, done.returncode
 
     return run
+
+
+def by_name(session):
+    return {claim.test.partition("::test_")[2].partition("[")[0]: claim for claim in session.claims}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Claims of every kind."""
+    return project(tmp_path_factory.mktemp("looks"), CLAIMS)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Claims one of which stops the run."""
+    return project(tmp_path, STOPS)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +168,8 @@ def test_the_chance_of_a_wrong_verdict_over_both_looks_stays_below_five_percent(
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_only_what_few_prompts_leave_open_is_asked_again(toy, workers):
     session, said, status = toy(*workers)
-    claims = {claim["test"].partition("test_toy.py::test_")[2].partition("[")[0]: claim for claim in session["claims"]}
-    assert {name: claim["outcome"] for name, claim in claims.items()} == {
+    claims = by_name(session)
+    assert {name: claim.outcome for name, claim in claims.items()} == {
         "is_clear": "passed",
         "is_false": "failed",
         "is_close": "passed",
@@ -132,15 +177,62 @@ def test_only_what_few_prompts_leave_open_is_asked_again(toy, workers):
         "breaks": "failed",
     }
     assert list(claims) == ["is_clear", "is_false", "is_close", "stays_open", "breaks"]  # not last what was asked twice
-    taken = {name: [figure["n"] for figure in claim["measurements"]] for name, claim in claims.items()}
+    taken = {name: [figure.n for figure in claim.measurements] for name, claim in claims.items()}
     assert taken == {"is_clear": [25], "is_false": [25], "is_close": [100], "stays_open": [100], "breaks": [1]}
-    assert session["looks"] == [25, 100]
+    assert session.looks == [25, 100]
     assert "3 failed, 2 passed, 2 asked again" in said
     assert status == pytest.ExitCode.TESTS_FAILED
 
 
 def test_one_look_takes_all_prompts_at_once(toy):
     session, said, _ = toy("--claims-one-look", "-k", "clear or close")
-    assert [figure["n"] for claim in session["claims"] for figure in claim["measurements"]] == [100, 100]
-    assert session["looks"] == [100]
+    assert [figure.n for claim in session.claims for figure in claim.measurements] == [100, 100]
+    assert session.looks == [100]
     assert "asked again" not in said
+
+
+LEFT = "25 prompts left it open, and the run was stopped before it was asked on 100 (level 0.63 ["
+
+
+@pytest.mark.parametrize(
+    ("how", "workers", "status"),
+    [
+        ("SIGINT at 25", (), pytest.ExitCode.INTERRUPTED),
+        ("SIGTERM at 25", (), pytest.ExitCode.INTERRUPTED),
+        ("crash at 25", ("-n", "1"), pytest.ExitCode.TESTS_FAILED),
+        ("SIGINT at 100", (), pytest.ExitCode.INTERRUPTED),
+        ("crash at 100", ("-n", "1"), pytest.ExitCode.TESTS_FAILED),
+    ],
+)
+def test_what_a_look_left_open_is_inconclusive_where_the_run_is_stopped(how, workers, status, stopped, tmp_path):
+    session, said, ended = stopped(*workers, STOP=how, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+    claims = by_name(session)
+    in_the_second = how.endswith("at 100")
+    assert standing(claims["is_clear"]) == "holds"
+    assert standing(claims["is_open"]) == ("holds" if in_the_second else "inconclusive")
+    left = [claim for claim in claims.values() if claim.outcome == "open"]
+    assert len(left) == (2 if in_the_second else 1)
+    files = (tmp_path / "reports" / "claims.html", tmp_path / "summary.md")
+    views = [" ".join(text.replace("\\", "").split()) for text in (said, *(file.read_text("utf-8") for file in files))]
+    for claim in left:
+        assert standing(claim) == "inconclusive"
+        assert [figure.n for figure in claim.measurements] == [25]
+        assert why(claim).startswith(LEFT)
+        assert [why(claim) in view for view in views] == [True] * 3
+    counts = verdict_sentence(claims_about(session, "toy"))
+    assert [counts in view for view in views] == [True] * 3
+    assert session.ended
+    assert ended == status
+
+
+def test_what_a_later_look_decided_is_all_that_is_kept_of_a_claim(stopped):
+    session, _, _ = stopped(STOP="none at 0")
+    assert {claim.outcome for claim in session.claims} == {"passed"}
+    assert [shown.drawing.title for shown in session.drawings] == ["of all"]
+
+
+def test_a_run_that_stops_at_the_first_failure_keeps_what_was_left_open(toy):
+    session, said, status = toy("-x", "-k", "close or breaks")
+    assert [standing(claim) for claim in session.claims] == ["inconclusive", "fails"]
+    assert "0 of 2 claims hold, 1 fails, 1 is inconclusive" in said
+    assert status == pytest.ExitCode.TESTS_FAILED
