@@ -258,8 +258,8 @@ def full_ov_eigenvalues(model: Model) -> Tensor:
     reverses its sign (Wang et al. 2022, App. J) and copy scores are published with it. [layer head]
     """
     vocabulary = torch.arange(model.weights.W_E.shape[0], device=model.device)
-    loop = token_loop(embedding_after_first_mlp(model.weights, vocabulary), model.weights.W_U)
-    return eigenvalue_scores(model.weights, loop=loop)
+    embedding = embedding_after_first_mlp(model.weights, vocabulary, dtype=torch.float64)
+    return eigenvalue_scores(model.weights, loop=token_loop(embedding, model.weights.W_U))
 
 
 @pytest.fixture(scope="session")

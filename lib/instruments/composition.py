@@ -3,6 +3,8 @@
 Composition scores and the eigenvalue view of copying follow Elhage et al. 2021 ("A Mathematical Framework for
 Transformer Circuits"). Matrices act on rows here, x @ W, so a head's OV circuit is W_V @ W_O and its QK circuit is
 W_Q @ W_K.T, both d_model x d_model of rank d_head; neither is ever formed. Weights must be folded and centred.
+Everything is computed in float64, whatever the weights are stored in: eigenvalues that nearly cancel leave of a sum in
+float32 no digit.
 Out of scope: composition through MLPs or through more than one head, and the scale of LayerNorm between two heads.
 """
 
@@ -20,6 +22,7 @@ from lib.models.attention_weights import AttentionWeights
 from lib.models.heads import Head
 
 Input = Literal["Q", "K", "V"]  # what of the receiving head the sender's output goes into
+TOKENS = 4096  # of the vocabulary that are read in float64 at once
 
 
 def eigenvalue_scores(weights: Weights | AttentionWeights, *, loop: Tensor | None = None) -> Tensor:
@@ -30,8 +33,8 @@ def eigenvalue_scores(weights: Weights | AttentionWeights, *, loop: Tensor | Non
     from tokens to tokens; without it, that of W_V W_O. Either way the non-zero eigenvalues are those of a d_head x
     d_head product, since AB and BA share theirs.
     """
-    W_V, W_O = _single(weights.W_V), _single(weights.W_O)
-    eigenvalues = torch.linalg.eigvals(W_O @ (W_V if loop is None else _single(loop) @ W_V))
+    W_V, W_O = weights.W_V.double(), weights.W_O.double()
+    eigenvalues = torch.linalg.eigvals(W_O @ (W_V if loop is None else loop.double() @ W_V))
     return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1).clamp(min=torch.finfo(W_V.dtype).tiny)
 
 
@@ -45,7 +48,9 @@ def token_loop(embedding: Tensor, W_U: Tensor) -> Tensor:
             f"embedding is {tuple(embedding.shape)} and W_U {tuple(W_U.shape)}: give one row of the embedding for each "
             "column of the unembedding"
         )
-    return W_U @ embedding
+    # Some tokens at a time: of a whole vocabulary, copies in float64 would take as much as a small model.
+    parts = zip(embedding.split(TOKENS), W_U.split(TOKENS, dim=1), strict=True)
+    return sum(columns.double() @ rows.double() for rows, columns in parts)
 
 
 def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
@@ -57,7 +62,7 @@ def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
     """
     if into not in ("Q", "K", "V"):
         raise ValueError(f"into is {into!r}: a head takes in Q, K or V")
-    W_Q, W_K, W_V, W_O = (_single(getattr(weights, name)) for name in ("W_Q", "W_K", "W_V", "W_O"))
+    W_Q, W_K, W_V, W_O = (getattr(weights, name).double() for name in ("W_Q", "W_K", "W_V", "W_O"))
     reads, then = {"Q": (W_Q, W_K.mT), "K": (W_K, W_Q.mT), "V": (W_V, W_O)}[into]
     # |A B C|^2 is the trace of (A'A) B (C C') B': the outer factors enter by their d_head x d_head Gram matrices alone.
     outer, last = W_V.mT @ W_V, then @ then.mT  # layer head d_head d_head
@@ -122,8 +127,3 @@ def _split(scores: Tensor, receiver: Head, senders: Collection[Head]) -> tuple[T
 def _product_norms(left: Tensor, right: Tensor) -> Tensor:
     """|A B| from the Gram matrices A'A and B B', kept from 0, so that a head of zeros composes with nothing."""
     return (left * right).sum((-1, -2)).clamp(min=torch.finfo(left.dtype).tiny).sqrt()
-
-
-def _single(tensor: Tensor) -> Tensor:
-    """In single precision or better: torch decomposes no 16-bit matrices."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -16,10 +16,14 @@ from lib.models.forward import Block, add_mlp_, normalize
 from lib.models.heads import Head
 
 
-def embedding_after_first_mlp(weights: Weights, tokens: Tensor) -> Tensor:
-    """Embedding of `tokens` [n] plus what the first MLP adds to it, without position or attention. [n d_model]"""
-    resid = weights.W_E[tokens]
-    add_mlp_(resid, Block.of(weights, 0), weights)
+def embedding_after_first_mlp(weights: Weights, tokens: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Embedding of `tokens` [n] plus what the first MLP adds to it, without position or attention. [n d_model]
+
+    dtype: the number type to compute in; the weights' own where it is not given.
+    """
+    dtype = dtype or weights.W_E.dtype
+    resid = weights.W_E[tokens].to(dtype)
+    add_mlp_(resid, Block.of(weights, 0).to(dtype), weights)
     return resid
 
 

@@ -127,7 +127,7 @@ def share(hits: Tensor) -> Estimate:
 
 
 def exact(value: float) -> Estimate:
-    """A figure that was computed, not sampled."""
+    """A figure that was computed, not sampled: of weights in float64, of runs in the number type they ran in."""
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return Estimate(float(value), float(value), float(value), 1, "exact")

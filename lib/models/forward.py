@@ -60,6 +60,10 @@ class Block:
             b_out=weights.b_out[layer],
         )
 
+    def to(self, dtype: torch.dtype) -> Block:
+        """The same block in another number type."""
+        return Block(**{name: tensor.to(dtype) for name, tensor in vars(self).items()})
+
 
 def refuse_autocast(device: torch.device) -> None:
     """Raises CannotLoad where torch.autocast would compute in another number type than the weights have."""
