@@ -26,9 +26,10 @@ AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
 # is a figure and no verdict.
 FEWEST_FOR_A_VERDICT = 16
-# A resample without spread, as there are where nearly all prompts say the same, counts as so many standard errors off:
-# as far as the exact upper limit (Garwood 1936) of a rare thing seen once, at the confidence of two looks.
-WITHOUT_SPREAD = float(stats.chi2.ppf(0.9875, 4)) / 2 - 1
+# A resample that lacks the one prompt that says otherwise than all others has hardly any error of its own, or none, and
+# would lie any number of those off. None counts for more than this: the exact upper limit (Garwood 1936) of a rare thing
+# seen once is so many errors away, at the confidence of two looks.
+FARTHEST = float(stats.chi2.ppf(0.9875, 4)) / 2 - 1
 # A figure from resampled values, prompts last, and its influences: what each prompt adds to it. Influences add up to
 # zero, and the standard error of their mean is the figure's.
 Statistic = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -190,9 +191,8 @@ def _estimate(statistic: Statistic, samples: Sequence[np.ndarray], *, of: str = 
         return Estimate(float(value), float(value), float(value), n, f"no spread over {of}", by_prompt)
     error = _error(influence)
     resampled, errors = _resampled(statistic, samples)
-    too_high = resampled - value
-    spread = errors > 1e-9 * error  # but for rounding
-    off = np.where(spread, too_high / np.where(spread, errors, 1), np.sign(too_high) * WITHOUT_SPREAD)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off = np.clip(np.nan_to_num((resampled - value) / errors), -FARTHEST, FARTHEST)
     beyond = (1 - confidence(_LOOKS.get())) / 2
     least, most = np.quantile(off, [beyond, 1 - beyond])
     return Estimate(
