@@ -69,7 +69,7 @@ def test_an_interval_leans_to_where_the_truth_may_be():
 
 @pytest.mark.parametrize("noise", [0.0, 1e-6])
 def test_one_prompt_that_differs_from_all_others_widens_the_interval_as_far_as_a_rare_thing_seen_once(noise):
-    """Also where the others differ a little, so that resamples without that one have an error, which is next to none."""
+    """Also where the others differ a little, so that resamples without that one have an error next to none."""
     values = noise * torch.rand(100, generator=torch.Generator().manual_seed(0))
     values[3] = 1.0
     upper = mean_over_prompts(values).high
