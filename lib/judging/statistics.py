@@ -26,9 +26,9 @@ AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
 # is a figure and no verdict.
 FEWEST_FOR_A_VERDICT = 16
-# A resample without the one prompt that says otherwise than all others has hardly an error of its own, or none, and would
-# lie any number of those off. None counts for more than this: so many errors away is the exact upper limit (Garwood 1936)
-# of a rare thing seen once, at the confidence of two looks.
+# A resample without the one prompt that says otherwise than all others has hardly an error of its own, or none, and
+# would lie any number of those off. None counts for more than this: so many errors away is the exact upper limit
+# (Garwood 1936) of a rare thing seen once, at the confidence of two looks.
 FARTHEST = float(stats.chi2.ppf(0.9875, 4)) / 2 - 1
 # A figure from resampled values, prompts last, and its influences: what each prompt adds to it. Influences add up to
 # zero, and the standard error of their mean is the figure's.
