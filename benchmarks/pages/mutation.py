@@ -34,7 +34,7 @@ from benchmarks.pages.evidence import ROOT
 from benchmarks.pages.mutation_page import NAME, Mutant, Tried, page, read_reasons, score, stale
 
 VERDICTS = ROOT / "mutants"  # mutmut's own folder
-INSTRUMENTS = [path for path in (ROOT / "lib" / "instruments").glob("*.py") if path.name != "budget.py"]
+INSTRUMENTS = [*(ROOT / "lib" / "instruments").glob("*.py")]
 FILES = sorted(str(path.relative_to(ROOT)) for path in INSTRUMENTS)  # but for memory, which measures no model
 FILES += ["lib/judging/measurements.py", "lib/models/forward.py"]
 ENOUGH = 0.85  # of the mutants killed

@@ -7,7 +7,7 @@ difference per prompt, unnormalised. What keeps whole runs for the claims of one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import pytest
@@ -57,7 +57,11 @@ def without_mlp(model: Model, ioi: Batch, every_abc: tuple[Batch, Run], mean_gro
     @cache
     def run(layer: int) -> Run:
         mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], mean_groups)[0, : len(ioi), :, 0]
-        return model.run(ioi.tokens, last=ioi.positions["END"], edits=[Edit("mlp_out", layer, lambda _: mean)])
+
+        def edits(some: Tensor) -> list[Edit]:
+            return [Edit("mlp_out", layer, lambda _: mean[some])]
+
+        return model.run(ioi.tokens, last=ioi.positions["END"], edits=edits)
 
     return run
 
@@ -69,18 +73,17 @@ def knocked_out(model: Model, ioi: Batch, abc_means: Tensor) -> Callable[..., Ru
     @cache
     def run(heads: tuple[Head, ...], by: str) -> Run:
         values = {"mean": abc_means, "zero": torch.zeros_like(abc_means)}[by]
-        end, rows = ioi.positions["END"], torch.arange(len(ioi), device=model.device)
+        end = ioi.positions["END"]
 
-        def change(layer: int) -> Callable[[Tensor], Tensor]:
-            def edit(z: Tensor) -> Tensor:
-                for head in heads:
-                    if head.layer == layer:
-                        z[rows, end, head.index] = values[layer, rows, end, head.index]
-                return z
+        def change(layer: int, some: Tensor, z: Tensor) -> Tensor:
+            for head in heads:
+                if head.layer == layer:
+                    z[torch.arange(len(some)), end[some], head.index] = values[layer, some, end[some], head.index]
+            return z
 
-            return edit
+        def edits(some: Tensor) -> list[Edit]:
+            return [Edit("z", layer, partial(change, layer, some)) for layer in sorted({head.layer for head in heads})]
 
-        edits = [Edit("z", layer, change(layer)) for layer in sorted({head.layer for head in heads})]
         return model.run(ioi.tokens, last=end, keep=("z", "pattern", "final_scale"), edits=edits)
 
     return run

@@ -8,17 +8,18 @@ Out of scope: ablating MLPs, patterns or edges, and choosing what to ablate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lib.instruments.addresses import HeadsAt, check_places, places
-from lib.instruments.budget import in_batches
 from lib.instruments.circuit_streams import Plan, circuit_values
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
 from lib.models import forward
 from lib.models.activations import Run, Weights
+from lib.models.budget import in_batches, limit, on_disk
 
 
 def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -> Tensor:
@@ -36,7 +37,11 @@ def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -
         missing = wanted[names[column] != wanted].unique().tolist()
         raise ValueError(f"no reference prompt is in group {missing}: draw reference prompts from the same groups")
     sums = z.new_zeros(z.shape[0], len(names), *z.shape[2:]).index_add_(1, member, z)
-    return (sums / member.bincount().view(-1, 1, 1, 1))[:, column]
+    means = sums / member.bincount().view(-1, 1, 1, 1)
+    shape = (len(z), len(wanted), *z.shape[2:])
+    if z.device.type == "cpu" and math.prod(shape) * z.element_size() > limit(z.device) // 2:
+        return torch.index_select(means, 1, column, out=on_disk(shape, z.dtype))
+    return means[:, column]
 
 
 def run_circuits(
@@ -53,7 +58,7 @@ def run_circuits(
 
     circuits: each maps a head to the name, or names, of the positions where it is kept; everywhere else its z is
     `values`. positions: name -> [batch]. values: [layer batch pos head d_head]. run: the prompts, any run of them that
-    kept "resid_pre". answers: [batch 2]. budget: bytes; see lib.instruments.budget. Returns [circuit batch].
+    kept "resid_pre". answers: [batch 2]. budget: bytes; see lib.models.budget. Returns [circuit batch].
 
     Exact, and the same as one pass a circuit: with every other output replaced by a constant, streams at different
     positions meet only in the kept heads. A stream is therefore computed once for all circuits that agree on

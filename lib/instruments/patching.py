@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from lib.instruments.addresses import check_position
-from lib.instruments.budget import in_batches
 from lib.instruments.rerun import Intervention, Window, rerun, resid_mid, row_bytes
 from lib.models import forward
 from lib.models.activations import Run, Weights
+from lib.models.budget import in_batches
 from lib.models.forward import Block
 
 STREAM_SITES = ("resid_pre", "attn_out", "mlp_out")

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from lib.instruments.addresses import check_head, check_position
-from lib.instruments.budget import in_batches
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
 from lib.models import forward
 from lib.models.activations import Run, Weights
+from lib.models.budget import in_batches
 from lib.models.forward import Block
 from lib.models.heads import Head
 
@@ -41,7 +41,7 @@ def path_patch_to_logits(
     The definition, as passes: run the base prompts with every head's z frozen at the base run's, except the senders'
     at the last position, which is the source run's; MLPs compute; read the logits.
     base must have kept resid_pre and z (and mlp_out, to freeze MLPs); source z. answers: [batch 2]. senders: sets of
-    heads that send jointly; None is every head by itself. budget: bytes; see lib.instruments.budget.
+    heads that send jointly; None is every head by itself. budget: bytes; see lib.models.budget.
     Returns logit differences, not effects: [layer head batch], or [sender batch] for sets.
 
     Exact: with attention frozen no position reads another, so the last one alone is computed, through the MLPs above

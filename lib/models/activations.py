@@ -6,7 +6,7 @@ W_Q, b_O, resid_pre, z, pattern. Everything that exists once a layer is stacked,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
@@ -104,6 +104,28 @@ class Weights(OneLine):
         return f"<Weights: {self.n_layers} layers x {self.n_heads} heads, d_model {self.d_model}>"
 
 
+class OnDemand(Mapping[str, Tensor]):
+    """Activations by site, each made when it is first asked for, and kept."""
+
+    def __init__(self, sites: Iterable[str], make: Callable[[str], Tensor]) -> None:
+        self._made: dict[str, Tensor | None] = dict.fromkeys(sites)
+        self._make = make
+
+    def __getitem__(self, site: str) -> Tensor:
+        if self._made[site] is None:
+            self._made[site] = self._make(site)
+        return self._made[site]
+
+    def __contains__(self, site: object) -> bool:
+        return site in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
 @dataclass(frozen=True, eq=False)
 class Run(OneLine):
     """One forward pass: tokens in, logits at one position a prompt, and the activations asked for.
@@ -123,7 +145,9 @@ class Run(OneLine):
 
     def first(self, n: int) -> Run:
         """The run of its first `n` prompts: views of the same tensors."""
-        activations = {site: a[:, :n] if is_layered(site) else a[:n] for site, a in self.activations.items()}
+        activations = OnDemand(
+            self.activations, lambda site: self[site][(slice(None),) * is_layered(site) + (slice(n),)]
+        )
         return Run(self.tokens[:n], self.last[:n], self.logits[:n], activations)
 
     def logit_difference(self, answers: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from lib.models.activations import SITES, Edit, Run, Weights, is_layered
 from lib.models.backends import Backend, default_backend, load_backend
+from lib.models.batched_run import run_in_batches
 from lib.models.checkpoint import Checkpoint, hash_weights
 from lib.models.config import CannotLoad, locate, read_config
 from lib.models.forward import refuse_autocast
@@ -59,25 +60,29 @@ class Model(OneLine):
         *,
         last: Tensor,
         keep: Sequence[str] = (),
-        edits: Sequence[Edit] = (),
+        edits: Sequence[Edit] | Callable[[Tensor], Sequence[Edit]] = (),
         mask: Tensor | None = None,
     ) -> Run:
-        """One forward pass of `tokens` [batch pos], right-padded, keeping logits at `last` [batch] alone.
+        """A forward pass of `tokens` [batch pos], right-padded, keeping logits at `last` [batch] alone.
 
         keep: names of SITES. Every token is attended to as an ordinary one: padding stands after the last token, where
         causality keeps it from mattering. Padding elsewhere needs `mask` [batch pos], 1 for a real token and 0 for
-        padding, from which positions are counted too. Raises ValueError for another name, or for more tokens than the
-        model has positions.
+        padding, from which positions are counted too. edits: of all prompts, or a function from the indices of some to
+        theirs. Prompts are run, and activations kept, within the session's memory budget (`batched_run`), but for edits
+        of all prompts, which cannot be split. Raises ValueError for another name, or for more tokens than the model has
+        positions.
         """
         refuse_autocast(self.device)
-        for site in (*keep, *(edit.site for edit in edits)):
+        for site in (*keep, *(edit.site for edit in (() if callable(edits) else edits))):
             is_layered(site)
         positions = len(self.weights.W_pos)
         if tokens.shape[1] > positions:
             raise ValueError(f"prompts have {tokens.shape[1]} tokens, but {self.name} has {positions} positions")
         mask = torch.ones_like(tokens) if mask is None else mask
         tokens, last, mask = (tensor.to(self.device) for tensor in (tokens, last, mask))
-        return self.backend.run(tokens, last=last, keep=keep, edits=edits, mask=mask)
+        if edits and not callable(edits):
+            return self.backend.run(tokens, last=last, keep=keep, edits=edits, mask=mask)
+        return run_in_batches(self.backend, tokens, last=last, keep=keep, edits=edits or None, mask=mask)
 
     def probe_prompt(self) -> tuple[Tensor, Tensor]:
         """A fixed short prompt and its last position. [1 8], [1]"""

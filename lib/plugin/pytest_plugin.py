@@ -14,11 +14,11 @@ import pytest
 from hypothesis import Phase, settings
 
 from lib.files import check_writable
-from lib.instruments.budget import memory_size, within
 from lib.judging.recorder import Recorder
 from lib.judging.references import Reference
 from lib.judging.statistics import Estimate
 from lib.models.backends import BACKENDS, default_backend
+from lib.models.budget import memory_size, within
 from lib.models.model import DTYPES
 from lib.plugin.completeness import claims_are_asked_for
 from lib.plugin.reporting import Reporting

@@ -19,9 +19,9 @@ from typing import Protocol
 import pytest
 from rich.console import Console
 
-from lib.instruments.budget import BatchHalved
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.judging.recorder import NOTE, Inconclusive, Recorder
+from lib.models.budget import BatchHalved
 from lib.plugin.completeness import selection
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
 from lib.reports import terminal

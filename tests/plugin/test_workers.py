@@ -53,7 +53,7 @@ def described(subject, record, request):
 """
 FIRST = '''
 import time, torch
-from lib.instruments.budget import in_batches
+from lib.models.budget import in_batches
 
 def test_slow(subject, record):
     """It takes its time."""

@@ -1,18 +1,22 @@
-"""How many prompts to take at once: as many as a memory budget holds.
+"""How many prompts to take at once: as many as a memory budget holds; and where to keep what it does not hold.
 
-Prompts never mix in an instrument, so any split of them gives the same values. Where the estimate was too low for a
-GPU, the batch is halved and the caller is told by a warning. A session's limit is a context variable, as a number
-format's precision is in `decimal`: every instrument is under it, and none has to pass it on.
+Prompts never mix in a run or an instrument, so any split of them gives the same values. Where the estimate was too low
+for a GPU, the batch is halved and the caller is told by a warning. A session's limit is a context variable, as a number
+format's precision is in `decimal`: everything is under it, and nothing has to pass it on.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -47,13 +51,33 @@ def memory_size(text: str) -> int:
 
 @contextmanager
 def within(size: int | None = None, *, processes: int = 1) -> Iterator[None]:
-    """While the block lasts, instruments that are given no budget take `size` bytes at the most; with None, half of
-    the memory that is free, shared among as many processes as work on the same device."""
+    """While the block lasts, runs and instruments that are given no budget take `size` bytes at the most; with None,
+    half of the memory that is free, shared among as many processes as work on the same device."""
     token = _LIMIT.set(lambda device: free_memory(device) // (2 * processes) if size is None else size)
     try:
         yield
     finally:
         _LIMIT.reset(token)
+
+
+def limit(device: torch.device) -> int:
+    """The session's budget in bytes (see `within`)."""
+    return _LIMIT.get()(device)
+
+
+def on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor whose memory is a file without a name, in the folder for temporary files: what is not in use takes no
+    memory, and the file goes with the tensor. Raises OSError where the folder has no room for it."""
+    size = math.prod(shape) * dtype.itemsize
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if size > free:
+        raise OSError(
+            f"{size / 2**30:.1f} GiB of activations are more than the memory budget, and {tempfile.gettempdir()} has "
+            f"{free / 2**30:.1f} GiB free: use fewer prompts, a larger --claims-memory, or another folder (TMPDIR)"
+        )
+    with tempfile.TemporaryFile() as file:  # which the map keeps open
+        content = np.memmap(file, np.uint8, "w+", shape=(max(size, 1),))
+    return torch.from_numpy(content)[:size].view(dtype).view(*shape)
 
 
 def in_batches(
@@ -66,7 +90,7 @@ def in_batches(
     ValueError where the budget does not hold one prompt; warns BatchHalved where a GPU's memory ran out although the
     budget said otherwise.
     """
-    budget = _LIMIT.get()(prompts.device) if budget is None else budget
+    budget = limit(prompts.device) if budget is None else budget
     size = min(budget // (rows * row_bytes), -(-ENOUGH_ROWS // rows))
     if size < 1:
         raise ValueError(f"a budget of {budget} bytes does not hold one prompt: give at least {rows * row_bytes}")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.instruments.budget import ENOUGH_ROWS, BatchHalved, in_batches, memory_size, within
+from lib.models.budget import ENOUGH_ROWS, BatchHalved, in_batches, memory_size, within
 
 
 def doubled(sizes, *, fits=100):
@@ -80,7 +80,7 @@ def test_a_session_limit_holds_where_no_budget_is_given_and_ends_with_its_block(
 
 
 def test_half_of_the_free_memory_is_shared_among_processes(monkeypatch):
-    monkeypatch.setattr("lib.instruments.budget.free_memory", lambda device: 960)
+    monkeypatch.setattr("lib.models.budget.free_memory", lambda device: 960)
     with within(processes=1):  # there may be several that run these tests, and so share what is free
         assert sizes_used(12) == [12]
     with within(processes=3):
