@@ -65,14 +65,8 @@ def averaged(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -
 def mean_groups(model: Model, averaged: tuple[Prompt, ...]) -> torch.Tensor:
     """The group that each prompt's mean is over. Where groups are too small for that to be a mean, the claims that ask
     for it are inconclusive. int64 [prompt]"""
-    groups = torch.tensor([prompt.template for prompt in averaged], device=model.device)
-    average = len(averaged) / len(groups.unique())
-    if average < A_GROUP:
-        raise Inconclusive(
-            f"{sizes_of_groups(averaged)}, {average:.2g} on average, where mean ablation needs at least {A_GROUP}: one "
-            "prompt's chance would stand for the mean; use a file with more prompts of each template and length"
-        )
-    return groups
+    check_groups(averaged)
+    return torch.tensor([prompt.template for prompt in averaged], device=model.device)
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +80,16 @@ def names(model: Model) -> tuple[str, ...]:
             returncode=pytest.ExitCode.USAGE_ERROR,
         )
     return known
+
+
+def check_groups(prompts: tuple[Prompt, ...]) -> None:
+    """Raises Inconclusive where means over the prompts' groups would not be means: see A_GROUP."""
+    average = len(prompts) / len({prompt.template for prompt in prompts})
+    if average < A_GROUP:
+        raise Inconclusive(
+            f"{sizes_of_groups(prompts)}, {average:.2g} on average, where mean ablation needs at least {A_GROUP}: one "
+            "prompt's chance would stand for the mean; use a file with more prompts of each template and length"
+        )
 
 
 def sizes_of_groups(prompts: tuple[Prompt, ...]) -> str:

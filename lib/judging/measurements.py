@@ -195,7 +195,7 @@ class Session(Record):
     versions: dict[str, str]
     subjects: list[Subject]
     not_measured: list[str]  # what a reader might think was checked and was not, with the way to check it
-    notes: list[str] = []  # what went otherwise than planned without touching a figure
+    notes: list[str] = []  # what a reader has to know of the run: where its prompts are from, a batch that was halved
     claims: list[Claim]
     drawings: list[Shown]
     families: dict[str, str] = {}  # file names of claims and their headings, in the order to be read

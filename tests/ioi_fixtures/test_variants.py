@@ -87,6 +87,14 @@ def test_what_each_variant_says():
     assert text(variants.abc([IOI], seed=0)) == "When Kevin and Donald met, Emma spoke to"
 
 
+def test_fresh_names_come_from_those_that_are_given():
+    few_names = ("Mary", "John", "Anna", "Paul", "Kate", "Adam")
+    for vary, count in ((variants.abc, 3), (variants.fresh_names, 2)):
+        for prompt in vary([IOI] * 20, seed=0, names=few_names):
+            assert len({prompt.io, prompt.s1, prompt.s2}) == count
+            assert {prompt.io, prompt.s1, prompt.s2} <= {*few_names[2:]}
+
+
 @pytest.mark.parametrize("vary", [variants.abc, variants.random_s2, variants.fresh_names])
 def test_a_seeded_variant_of_the_first_prompts_is_the_first_of_the_variant(vary):
     prompts = make_prompts(20, seed=2)

@@ -240,6 +240,14 @@ def test_a_value_on_the_edge_is_not_promised_a_verdict():
     assert "no reasonable number" in Band(above=3.0).advice(Estimate(3.0, 2.5, 3.5, 100, "test"))
 
 
+def test_more_prompts_than_a_file_has_are_not_advised():
+    band, estimate = Band(above=2.75), Estimate(3.0, 2.5, 3.5, 100, "test")
+    assert band.advice(estimate, available=400) == band.advice(estimate)
+    assert band.advice(estimate, available=399) == (
+        "the file has no more prompts: use a larger file (about 300 more prompts would settle it)"
+    )
+
+
 def test_an_exact_figure_is_never_inconclusive():
     assert Band(above=3.0).judge(exact(3.0)) == "pass"
     assert Band(above=3.0).judge(exact(2.999)) == "fail"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lib.judging.measurements import Session
+from lib.judging.verdicts import standing, why
 
 pytest_plugins = ["pytester"]
 
@@ -116,6 +117,51 @@ def test_a_file_that_cannot_be_loaded_is_in_the_report(pytester):
     [claim] = session["claims"]
     assert claim["outcome"] == "error"
     assert "no_such_module" in claim["reason"]
+
+
+UNDECIDED = '''
+import pytest
+from lib.judging.recorder import Inconclusive
+from lib.judging.statistics import Estimate
+
+@pytest.fixture(scope="session")
+def means():
+    raise Inconclusive("there is nothing to average over: bring more")
+
+def test_in_a_fixture(subject, means):
+    """It needs means."""
+
+def test_in_the_claim(subject, record):
+    """It says so itself."""
+    record.note("a toy was here")
+    raise Inconclusive("it lacks a word: use another")
+
+def test_file_is_too_short(subject, claim, record):
+    """It might hold on more prompts than there are."""
+    record.available = 60
+    assert record("share", Estimate(0.92, 0.85, 0.99, 50, "test"), claim) in claim
+'''
+
+
+def test_what_nothing_could_have_decided_is_inconclusive_with_its_reason(pytester):
+    pytester.makeconftest(CONFTEST)
+    pytester.mkdir("claims")
+    pytester.path.joinpath("claims", "test_toy.py").write_text(UNDECIDED, encoding="utf-8")
+    result = pytester.runpytest("claims")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = (pytester.path / "reports" / "claims.json").read_text(encoding="utf-8")
+    session = Session.model_validate_json(text)
+    assert [standing(claim) for claim in session.claims] == ["inconclusive"] * 3
+    assert [why(claim) for claim in session.claims[:2]] == [
+        "there is nothing to average over: bring more",
+        "it lacks a word: use another",
+    ]
+    says = "the file has no more prompts: use a larger file (about "
+    assert says in session.claims[2].measurements[0].explanation
+    assert says in session.claims[2].reason
+    assert session.notes == ["a toy was here"]
+    assert "there is nothing to average over" in (pytester.path / "reports" / "claims.html").read_text("utf-8")
+    result.stdout.fnmatch_lines(["*toy: 0 of 3 claims hold, 3 are inconclusive*", "*Notes:*", "*a toy was here*"])
 
 
 def test_no_report_is_written_where_no_claim_was_asked_for(pytester):
