@@ -1,4 +1,4 @@
-"""--claims-prompt-file from the command line: a run on a file of which much has to be said, and files that are refused."""
+"""--claims-prompt-file from the command line: a file of which much has to be said, and files that are refused."""
 
 import json
 import re
