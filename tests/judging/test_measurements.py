@@ -21,10 +21,10 @@ REFERENCE = Reference(
 
 
 def test_a_measurement_keeps_the_estimate_and_what_it_was_judged_by():
-    estimate = Estimate(0.95, 0.92, 0.97, 3, "bootstrap", per_prompt=(1 / 3, 1e-9 / 7, -2.0))
+    estimate = Estimate(0.95, 0.92, 0.97, 30, "bootstrap", per_prompt=(1 / 3, 1e-9 / 7, -2.0))
     one = measurement("a.py::t[s]", "s", "copy score", estimate, REFERENCE, worst_prompt="Then John gave")
     assert (one.test, one.subject, one.label) == ("a.py::t[s]", "s", "copy score")
-    assert (one.value, one.low, one.high, one.n, one.method) == (0.95, 0.92, 0.97, 3, "bootstrap")
+    assert (one.value, one.low, one.high, one.n, one.method) == (0.95, 0.92, 0.97, 30, "bootstrap")
     assert one.published.model_dump() == REFERENCE.model_dump()
     assert one.verdict == REFERENCE.accept.judge(estimate) == "pass"
     assert one.explanation == REFERENCE.explain(estimate)
@@ -35,7 +35,7 @@ def test_a_measurement_keeps_the_estimate_and_what_it_was_judged_by():
 
 @pytest.mark.parametrize(("low", "high", "room"), [(0.92, 0.98, 0.01), (0.91, 0.96, 0.01), (0.85, 0.95, -0.05)])
 def test_room_is_the_distance_to_the_nearer_end_of_the_band(low, high, room):
-    estimate = Estimate(0.95, low, high, 3, "bootstrap")
+    estimate = Estimate(0.95, low, high, 30, "bootstrap")
     assert measurement("a", "s", "c", estimate, REFERENCE).room == pytest.approx(room)
 
 
