@@ -35,7 +35,7 @@ from benchmarks.pages.mutation_page import NAME, Mutant, Tried, page, read_reaso
 
 VERDICTS = ROOT / "mutants"  # mutmut's own folder
 INSTRUMENTS = [*(ROOT / "lib" / "instruments").glob("*.py")]
-FILES = sorted(str(path.relative_to(ROOT)) for path in INSTRUMENTS)  # but for memory, which measures no model
+FILES = sorted(str(path.relative_to(ROOT)) for path in INSTRUMENTS)
 FILES += ["lib/judging/measurements.py", "lib/models/forward.py"]
 ENOUGH = 0.85  # of the mutants killed
 SAMPLE_OF_CHANGED = 40
