@@ -5,6 +5,7 @@ pytest_plugins = [
     "lib.plugin.pytest_plugin",
     "ioi_fixtures.pytest_fixtures.prompt_fixtures",
     "ioi_fixtures.pytest_fixtures.fixtures",
+    "ioi_fixtures.pytest_fixtures.shares",
     "ioi_fixtures.pytest_fixtures.experiments",
     "ioi_fixtures.pytest_fixtures.circuit_fixtures",
     "ioi_fixtures.pytest_fixtures.drawings",

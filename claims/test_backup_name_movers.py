@@ -6,7 +6,7 @@ from ioi_fixtures.circuits.circuit import NAME_MOVERS, NEGATIVE_NAME_MOVERS
 from ioi_fixtures.pytest_fixtures.drawings import change_by_head
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.readout import scale_ratio
-from lib.judging.statistics import mean_over_prompts, ratio_of_means
+from lib.judging.statistics import mean_over_prompts
 from lib.models.heads import heads, select
 
 STRONGEST = NAME_MOVERS[:1]  # 9.9
@@ -19,26 +19,24 @@ WAKE_UP = heads("10.10 10.2 10.1 10.6")  # rise in the Exploratory Analysis demo
 
 
 @pytest.mark.parametrize("knock_out", KNOCK_OUTS)
-def test_little_is_lost_without_name_movers(knock_out, knocked_out, ioi, ioi_run, published, record):
+def test_little_is_lost_without_name_movers(knock_out, knocked_out, ioi, whole, published, record):
     """With {knock_out} at END, most of the logit difference is left."""
-    whole, claim = published["behaviour/something-to-share"], published[f"backup/{knock_out}"]
-    before = ioi_run.logit_difference(ioi.answers)
-    after = knocked_out(*KNOCK_OUTS[knock_out]).logit_difference(ioi.answers)
-    difference = record("logit difference before", mean_over_prompts(before), whole)
-    left = record(f"logit difference left, {knock_out}", ratio_of_means(after, before), claim)
-    assert difference in whole  # of next to nothing most is left, whatever is knocked out
+    enough, claim = published["behaviour/something-to-share"], published[f"backup/{knock_out}"]
+    left = whole.share(knocked_out(*KNOCK_OUTS[knock_out]).logit_difference(ioi.answers))
+    difference = record("logit difference before", mean_over_prompts(whole.difference), enough)
+    left = record(f"logit difference left, {knock_out}", left, claim)
+    assert difference in enough  # of next to nothing most is left, whatever is knocked out
     assert left in claim
 
 
 @pytest.mark.parametrize("knock_out", KNOCK_OUTS)
-def test_the_naive_prediction_fails(knock_out, knocked_out, model, ioi, ioi_run, published, record):
+def test_the_naive_prediction_fails(knock_out, knocked_out, model, ioi, ioi_run, whole, published, record):
     """With {knock_out}, far more is left than subtracting what the heads wrote would predict."""
     claim = published[f"backup/beyond-naive, {knock_out}"]
     removed, by = KNOCK_OUTS[knock_out]
-    whole = ioi_run.logit_difference(ioi.answers)
-    naive = whole - select(attribution_by_head(ioi_run, model.weights, ioi.answers), removed).sum(0)
+    naive = whole.difference - select(attribution_by_head(ioi_run, model.weights, ioi.answers), removed).sum(0)
     beyond = knocked_out(removed, by).logit_difference(ioi.answers) - naive
-    beyond = record(f"left beyond the naive prediction, {knock_out}", ratio_of_means(beyond, whole), claim)
+    beyond = record(f"left beyond the naive prediction, {knock_out}", whole.share(beyond), claim)
     assert beyond in claim
 
 

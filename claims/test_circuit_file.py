@@ -9,7 +9,7 @@ import pytest
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.judging.statistics import mean_over_prompts, ratio_of_means
+from lib.judging.statistics import mean_over_prompts
 from lib.models.heads import select, without
 
 pytestmark = pytest.mark.any_model
@@ -34,100 +34,102 @@ def test_every_head_attends_where_its_class_does(attending_member, circuit_file,
     assert lead in claim
 
 
-def test_every_class_writes_for_or_against_the_answer(writing_class, model, ioi, ioi_run, published, record):
+def test_every_class_writes_for_or_against_the_answer(writing_class, model, ioi, ioi_run, whole, published, record):
     """The {writing_class} heads together write for the answer, or against it, as the file states."""
     claim = published["circuit-file/class-writes"]
     written = attribution_by_head(ioi_run, model.weights, ioi.answers)
     written = select(written, writing_class.heads).sum(0) * writing_class.sign
-    written = ratio_of_means(written, ioi_run.logit_difference(ioi.answers))
+    written = whole.share(written)
     written = record(f"attribution {writing_class.writes} / logit difference", written, claim)
     assert written in claim
 
 
-def test_every_head_writes_as_its_class_does(writing_member, model, ioi, ioi_run, published, record):
+def test_every_head_writes_as_its_class_does(writing_member, model, ioi, ioi_run, whole, published, record):
     """Head {writing_member} writes for the answer, or against it, as its class does."""
     claim = published["circuit-file/head-writes"]
     head, of = writing_member
     written = attribution_by_head(ioi_run, model.weights, ioi.answers)[head] * of.sign
-    written = ratio_of_means(written, ioi_run.logit_difference(ioi.answers))
+    written = whole.share(written)
     written = record(f"attribution of {head} {of.writes} / logit difference", written, claim)
     assert written in claim
 
 
-def test_an_average_other_head_writes_nothing(writing_class, circuit_file, model, ioi, ioi_run, published, record):
+def test_an_average_other_head_writes_nothing(
+    writing_class, circuit_file, model, ioi, ioi_run, whole, published, record
+):
     """Control: beside the {writing_class} heads, the average other head writes nothing for or against the answer."""
     claim = published["circuit-file/others-write"]
     written = attribution_by_head(ioi_run, model.weights, ioi.answers)
     record.head_map("Direct attribution", "logit difference", written.mean(-1))
     others = without(written, circuit_file.heads_at(writing_class.at)).mean(0)
-    others = ratio_of_means(others, ioi_run.logit_difference(ioi.answers))
+    others = whole.share(others)
     others = record("attribution of other heads / logit difference", others, claim)
     assert others in claim
 
 
-def test_every_path_carries_more_than_other_paths(edge, path_change, ioi, ioi_run, published, record):
+def test_every_path_carries_more_than_other_paths(edge, path_change, whole, published, record):
     """Patched from ABC, the path {edge} changes the logit difference more than paths from as many other heads."""
     claim = published["circuit-file/edge"]
     theirs, of_others = path_change(edge)
-    lead = ratio_of_means(theirs - of_others, ioi_run.logit_difference(ioi.answers))
+    lead = whole.share(theirs - of_others)
     lead = record(f"change by the path {edge} beyond that by others / logit difference", lead, claim)
     assert lead in claim
 
 
-def test_paths_from_other_heads_carry_little(edge, path_change, ioi, ioi_run, published, record):
+def test_paths_from_other_heads_carry_little(edge, path_change, whole, published, record):
     """Control: beside {edge}, the path from as many other heads changes the logit difference little."""
     claim = published["circuit-file/other-edges"]
     _, of_others = path_change(edge)
-    change = ratio_of_means(of_others, ioi_run.logit_difference(ioi.answers))
+    change = whole.share(of_others)
     change = record(f"change by paths from others beside {edge} / logit difference", change, claim)
     assert change in claim
 
 
-def test_the_circuit_alone_does_the_task(stated_alone, ioi, ioi_run, published, record):
+def test_the_circuit_alone_does_the_task(stated_alone, whole, published, record):
     """The file's heads alone, each at its position and all else at its mean, do most of what the model does."""
     claim = published["circuit-file/faithfulness"]
-    faithfulness = ratio_of_means(stated_alone(frozenset()), ioi_run.logit_difference(ioi.answers))
+    faithfulness = whole.share(stated_alone(frozenset()))
     faithfulness = record("F(C) / F(M), mean ablation", faithfulness, claim)
     assert faithfulness in claim
 
 
 @pytest.mark.parametrize("seed", range(RANDOM_CIRCUITS))
-def test_other_heads_alone_do_not(seed, stated_random_circuits, ioi, ioi_run, published, record):
+def test_other_heads_alone_do_not(seed, stated_random_circuits, whole, published, record):
     """Control: as many other heads at the same positions (draw {seed}) do next to nothing by themselves."""
     claim = published["circuit-file/random-circuit"]
     alone = stated_random_circuits[seed]
-    recovered = ratio_of_means(alone, ioi_run.logit_difference(ioi.answers))
+    recovered = whole.share(alone)
     recovered = record(f"F(random circuit {seed}) / F(M)", recovered, claim)
     assert recovered in claim
 
 
-def test_every_class_is_needed(head_class, stated_alone, ioi, ioi_run, published, record):
+def test_every_class_is_needed(head_class, stated_alone, whole, published, record):
     """Minimality: without the {head_class} heads the circuit does something else."""
     claim = published["circuit-file/class-needed"]
     change = stated_alone(head_class.places) - stated_alone(frozenset())
-    change = ratio_of_means(change * change.mean().sign(), ioi_run.logit_difference(ioi.answers))
+    change = whole.share(change * change.mean().sign())
     change = record(f"|F(C minus K) - F(C)| / F(M), K = {head_class}", change, claim)
     assert change in claim
 
 
-def test_every_head_is_needed(member, stated_alone, ioi, ioi_run, published, record):
+def test_every_head_is_needed(member, stated_alone, whole, published, record):
     """Minimality: in a circuit without the rest of its class, head {member} makes a difference."""
     claim = published["circuit-file/head-needed"]
     head, of = member
     mates = of.places - {(head, of.at)}
     change = stated_alone(of.places) - stated_alone(mates)
-    change = ratio_of_means(change * change.mean().sign(), ioi_run.logit_difference(ioi.answers))
+    change = whole.share(change * change.mean().sign())
     change = record(f"|F(C minus K and v) - F(C minus K)| / F(M), v = {head}", change, claim)
     assert change in claim
 
 
 def test_without_a_class_circuit_and_model_are_still_alike(
-    head_class, stated_alone, model_without_class, ioi, ioi_run, published, record
+    head_class, stated_alone, model_without_class, whole, published, record
 ):
     """Completeness: with the {head_class} heads removed, circuit and model differ by no more than half as much again as
     the largest published gap."""
     claim = published["circuit-file/incompleteness"]
     gap = model_without_class(head_class) - stated_alone(head_class.places)
-    gap = ratio_of_means(gap, ioi_run.logit_difference(ioi.answers))
+    gap = whole.share(gap)
     gap = record(f"(F(M minus K) - F(C minus K)) / F(M), K = {head_class}", gap, claim)
     assert gap in claim

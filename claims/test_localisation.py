@@ -4,7 +4,7 @@ import pytest
 
 from ioi_fixtures.pytest_fixtures.drawings import attribution_by_part, lens_by_layer, top_tokens_of
 from lib.instruments.attribution import attribution_by_layer, logit_lens
-from lib.judging.statistics import mean_over_prompts, ratio_of_means
+from lib.judging.statistics import mean_over_prompts
 
 NAME_MOVER_LAYER = 9  # of 9.9 and 9.6, the two strongest
 
@@ -18,13 +18,13 @@ def test_the_answer_is_not_in_the_residual_stream_before_layer_7(model, ioi, ioi
     assert early in claim
 
 
-def test_the_answer_is_in_the_residual_stream_after_layer_9(model, ioi, ioi_run, published, record):
+def test_the_answer_is_in_the_residual_stream_after_layer_9(model, ioi, ioi_run, whole, published, record):
     """Read off the residual stream after layer 9, the logit difference is above its final value."""
     claim = published["localisation/lens-after-layer-9"]
     lens = logit_lens(ioi_run, model.weights, ioi.answers)
     record.show(lens_by_layer(lens))
     record.show(top_tokens_of(model, ioi, ioi_run))
-    late = record("logit lens after layer 9 / final", ratio_of_means(lens[NAME_MOVER_LAYER + 1], lens[-1]), claim)
+    late = record("logit lens after layer 9 / final", whole.share(lens[NAME_MOVER_LAYER + 1]), claim)
     assert late in claim
 
 
@@ -47,18 +47,18 @@ def test_no_mlp_writes_the_answer(model, ioi, ioi_run, published, record):
     assert written in claim
 
 
-def test_without_the_first_mlp_the_model_prefers_the_subject(without_mlp, ioi, ioi_run, published, record):
+def test_without_the_first_mlp_the_model_prefers_the_subject(without_mlp, ioi, whole, published, record):
     """With the first MLP at its ABC mean the logit difference is gone, or reversed."""
     claim = published["localisation/first-mlp-knocked-out"]
-    broken, whole = without_mlp(0).logit_difference(ioi.answers), ioi_run.logit_difference(ioi.answers)
-    left = record("logit difference without MLP 0 / with it", ratio_of_means(broken, whole), claim)
+    broken = without_mlp(0).logit_difference(ioi.answers)
+    left = record("logit difference without MLP 0 / with it", whole.share(broken), claim)
     assert left in claim
 
 
 @pytest.mark.parametrize("layer", [3, 6, 9])
-def test_no_later_mlp_matters_as_much(layer, without_mlp, ioi, ioi_run, published, record):
+def test_no_later_mlp_matters_as_much(layer, without_mlp, ioi, whole, published, record):
     """Control: with MLP {layer} at its ABC mean most of the logit difference is left."""
     claim = published["localisation/other-mlp-knocked-out"]
-    broken, whole = without_mlp(layer).logit_difference(ioi.answers), ioi_run.logit_difference(ioi.answers)
-    left = record(f"logit difference without MLP {layer} / with it", ratio_of_means(broken, whole), claim)
+    broken = without_mlp(layer).logit_difference(ioi.answers)
+    left = record(f"logit difference without MLP {layer} / with it", whole.share(broken), claim)
     assert left in claim

@@ -7,7 +7,7 @@ from ioi_fixtures.pytest_fixtures.drawings import attention_against_projection, 
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
-from lib.judging.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
+from lib.judging.statistics import correlation, exact, mean_over_prompts, share
 
 every_negative = pytest.mark.parametrize("head", NEGATIVE_NAME_MOVERS, ids=str)
 
@@ -109,10 +109,9 @@ def test_every_negative_name_mover_attends_to_the_indirect_object(head, model, i
 
 @every_negative
 def test_patching_the_path_from_a_negative_name_mover_raises_the_answer(
-    head, paths_to_logits, ioi, ioi_run, published, record
+    head, paths_to_logits, whole, published, record
 ):
     """With the direct path from {head} to the logits patched from ABC, the logit difference rises."""
     claim = published[f"paths/{head}-to-logits"]
-    whole = ioi_run.logit_difference(ioi.answers)
-    effect = record(f"path {head} to logits", ratio_of_means(paths_to_logits[head] - whole, whole), claim)
+    effect = record(f"path {head} to logits", whole.share(paths_to_logits[head] - whole.difference), claim)
     assert effect in claim

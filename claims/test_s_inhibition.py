@@ -46,28 +46,23 @@ def test_an_average_head_does_not_attend_to_s2(ioi, ioi_run, published, record):
 
 @every_s_inhibition_head
 def test_every_s_inhibition_head_acts_through_name_mover_queries(
-    head, paths_to_name_mover_queries, ioi, ioi_run, published, record
+    head, paths_to_name_mover_queries, whole, published, record
 ):
     """With the path from {head} to the name movers' queries patched from ABC, the logit difference falls."""
     claim = published["paths/s-inhibition-to-name-mover-queries"]
-    whole = ioi_run.logit_difference(ioi.answers)
-    effect = ratio_of_means(paths_to_name_mover_queries[head] - whole, whole)
+    effect = whole.share(paths_to_name_mover_queries[head] - whole.difference)
     effect = record(f"path {head} to name movers' queries", effect, claim)
     assert effect in claim
 
 
-def test_no_other_head_acts_through_name_mover_queries_as_much(
-    paths_to_name_mover_queries, ioi, ioi_run, published, record
-):
+def test_no_other_head_acts_through_name_mover_queries_as_much(paths_to_name_mover_queries, whole, published, record):
     """Control: of all heads outside the circuit, even the strongest moves the name movers' queries little."""
     claim = published["paths/other-heads-to-name-mover-queries"]
-    whole = ioi_run.logit_difference(ioi.answers)
-    effects = without(paths_to_name_mover_queries - whole, CIRCUIT_HEADS)
-    record.head_map(
-        "Paths to the name movers' queries", "logit difference", (paths_to_name_mover_queries - whole).mean(-1)
-    )
+    effects = paths_to_name_mover_queries - whole.difference
+    record.head_map("Paths to the name movers' queries", "logit difference", effects.mean(-1))
+    effects = without(effects, CIRCUIT_HEADS)
     strongest = effects[effects.mean(-1).abs().argmax()]
-    effect = record("strongest other path to name movers' queries", ratio_of_means(strongest, whole), claim)
+    effect = record("strongest other path to name movers' queries", whole.share(strongest), claim)
     assert effect in claim
 
 
@@ -106,13 +101,13 @@ def test_the_two_signals_add_up(signal, s_inhibition_signals, published, record)
     assert coefficient in claim
 
 
-def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, published, record):
+def test_hardly_anything_is_left_beyond_the_two_signals(s_inhibition_signals, whole, published, record):
     """The six logit differences lie close to the linear fit of both signals."""
-    whole, claim = published["behaviour/something-to-share"], published["s-inhibition/fit-error"]
-    baseline = s_inhibition_signals["original", "original"]
-    difference = record("logit difference, both signals original", mean_over_prompts(baseline), whole)
-    error = record("mean error of the fit", ratio_of_means(fit_error(s_inhibition_signals), baseline), claim)
-    assert difference in whole  # a share of a negative difference would be small whatever the error
+    enough, claim = published["behaviour/something-to-share"], published["s-inhibition/fit-error"]
+    baseline, error = s_inhibition_signals["original", "original"], whole.share(fit_error(s_inhibition_signals))
+    difference = record("logit difference, both signals original", mean_over_prompts(baseline), enough)
+    error = record("mean error of the fit", error, claim)
+    assert difference in enough  # a share of a negative difference would be small whatever the error
     assert error in claim
 
 

@@ -6,7 +6,7 @@ Nothing here is judged. A prompt that stands for the others is the first one, so
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 
 import pytest
 from torch import Tensor
@@ -15,11 +15,12 @@ from ioi_fixtures.circuits.circuit import CIRCUIT, CIRCUIT_HEADS, INDUCTION, NAM
 from ioi_fixtures.circuits.knockouts import COMPLETENESS_K, K_SETS, random_subset
 from ioi_fixtures.circuits.signals import Cell
 from ioi_fixtures.pytest_fixtures.experiments import RANDOM_SETS, Pair
+from ioi_fixtures.pytest_fixtures.shares import Whole
 from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.attention import attention, projection_on_token
 from lib.instruments.readout import top_tokens
 from lib.judging.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars
-from lib.judging.statistics import Estimate, mean_over_prompts, ratio_of_means
+from lib.judging.statistics import Estimate, mean_over_prompts
 from lib.models.activations import Run, Weights
 from lib.models.heads import Head, select
 from lib.models.model import Model
@@ -110,19 +111,18 @@ def differences_by_signal(differences: Mapping[Cell, Tensor]) -> Bars:
 
 
 @pytest.fixture(scope="session")
-def minimality(ioi: Batch, ioi_run: Run, circuit_alone: Callable[[frozenset[Head]], Tensor]) -> Mapping[str, Bars]:
+def minimality(whole: Whole, circuit_alone: Callable[[frozenset[Head]], Tensor]) -> Callable[[str], Bars]:
     """What removing each head beyond its set K changes in the circuit, as a share of F(M), by whose sets they are."""
-    whole = ioi_run.logit_difference(ioi.answers)
 
     def change(sets: Mapping[Head, frozenset[Head]], head: Head) -> Estimate:
-        return ratio_of_means(circuit_alone(sets[head] | {head}) - circuit_alone(sets[head]), whole)
+        return whole.share(circuit_alone(sets[head] | {head}) - circuit_alone(sets[head]))
 
-    return {
-        source: estimates_by_head(
-            f"Minimality, {source}'s sets K", "share of F(M)", CIRCUIT_HEADS, partial(change, sets)
-        )
-        for source, sets in K_SETS.items()
-    }
+    @cache
+    def drawn(source: str) -> Bars:
+        title = f"Minimality, {source}'s sets K"
+        return estimates_by_head(title, "share of F(M)", CIRCUIT_HEADS, partial(change, K_SETS[source]))
+
+    return drawn
 
 
 def completeness(
@@ -160,35 +160,38 @@ def recovery_by_layer(patched_streams: Callable[[str, str, int], Tensor], pair: 
 
 @pytest.fixture(scope="session")
 def circuit_graph(
-    ioi: Batch,
-    ioi_run: Run,
+    whole: Whole,
     paths_to_logits: Tensor,
     paths_to_name_mover_queries: Tensor,
     paths_to_s_inhibition_values: Tensor,
     patched_paths: Callable[..., Tensor],
-) -> Graph:
+) -> Callable[[], Graph]:
     """The circuit, with the effect of each head's path to the logits or to the class that reads it."""
-    whole = ioi_run.logit_difference(ioi.answers)
-    keys = patched_paths("induction", "k", "S1+1", [[head] for head in PREVIOUS_TOKEN])
-    early = [head for name in ("duplicate token", "induction") for head in CIRCUIT[name][0]]
-    late = [head for head, position in CIRCUIT_HEADS.items() if position == "END" and head not in S_INHIBITION]
-    ports = {
-        "induction\nkeys at S1+1": (dict(zip(PREVIOUS_TOKEN, keys, strict=True)), INDUCTION, 1, 6),
-        "S-inhibition\nvalues at S2": ({h: paths_to_s_inhibition_values[h] for h in early}, S_INHIBITION, 3, 4),
-        "name mover\nqueries at END": ({h: paths_to_name_mover_queries[h] for h in S_INHIBITION}, NAME_MOVERS, 5, 4),
-        "logits": ({h: paths_to_logits[h] for h in late}, (), 8, 6),
-    }
-    nodes = [Node(name=name, group="input", column=column, row=row) for name, (_, _, column, row) in ports.items()]
-    edges = []
-    for port, (senders, readers, _, _) in ports.items():
-        share = {head: ratio_of_means(patched - whole, whole).value for head, patched in senders.items()}
-        edges += [Edge(source=str(head), target=port, value=value) for head, value in share.items()]
-        edges += [Edge(source=port, target=str(head)) for head in readers]
-    for name, (column, first) in _PLACES.items():
-        for i, head in enumerate(CIRCUIT[name][0]):
-            nodes.append(Node(name=str(head), group=name, column=column, row=first - i))
-    title = "The circuit: the effect of patching each path from ABC (red lowers the logit difference)"
-    return Graph(title=title, unit="share of the logit difference", nodes=nodes, edges=edges)
+
+    def drawn() -> Graph:
+        keys = patched_paths("induction", "k", "S1+1", [[head] for head in PREVIOUS_TOKEN])
+        queries = {head: paths_to_name_mover_queries[head] for head in S_INHIBITION}
+        early = [head for name in ("duplicate token", "induction") for head in CIRCUIT[name][0]]
+        late = [head for head, position in CIRCUIT_HEADS.items() if position == "END" and head not in S_INHIBITION]
+        ports = {
+            "induction\nkeys at S1+1": (dict(zip(PREVIOUS_TOKEN, keys, strict=True)), INDUCTION, 1, 6),
+            "S-inhibition\nvalues at S2": ({h: paths_to_s_inhibition_values[h] for h in early}, S_INHIBITION, 3, 4),
+            "name mover\nqueries at END": (queries, NAME_MOVERS, 5, 4),
+            "logits": ({h: paths_to_logits[h] for h in late}, (), 8, 6),
+        }
+        nodes = [Node(name=name, group="input", column=column, row=row) for name, (_, _, column, row) in ports.items()]
+        edges = []
+        for port, (senders, readers, _, _) in ports.items():
+            share = {head: whole.share(patched - whole.difference).value for head, patched in senders.items()}
+            edges += [Edge(source=str(head), target=port, value=value) for head, value in share.items()]
+            edges += [Edge(source=port, target=str(head)) for head in readers]
+        for name, (column, first) in _PLACES.items():
+            for i, head in enumerate(CIRCUIT[name][0]):
+                nodes.append(Node(name=str(head), group=name, column=column, row=first - i))
+        title = "The circuit: the effect of patching each path from ABC (red lowers the logit difference)"
+        return Graph(title=title, unit="share of the logit difference", nodes=nodes, edges=edges)
+
+    return drawn
 
 
 # Column and topmost row of each class: early layers on the left, the logits on the right.

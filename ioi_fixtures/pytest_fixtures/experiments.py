@@ -28,6 +28,7 @@ from ioi_fixtures.circuits.knockouts import (
 from ioi_fixtures.circuits.signals import CELL_VARIANTS, Cell
 from ioi_fixtures.pytest_fixtures.encoding import encode_for
 from ioi_fixtures.pytest_fixtures.fixtures import EVERYTHING
+from ioi_fixtures.pytest_fixtures.shares import Whole
 from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.prompts import Batch, Prompt
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
@@ -35,7 +36,7 @@ from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
-from lib.judging.statistics import Estimate, ratio_of_means
+from lib.judging.statistics import Estimate
 from lib.models.activations import Run
 from lib.models.heads import Head
 from lib.models.model import Edit, Model
@@ -174,19 +175,21 @@ class Pair(NamedTuple):
     clean: Run
     corrupted: Run
 
+    whole: Whole  # the clean run's logit difference less the corrupted one's
+
     def recovered(self, patched: Tensor) -> Estimate:
         """Share of the clean logit difference that logit differences `patched` [batch] get back."""
-        clean, corrupted = (run.logit_difference(self.batch.answers) for run in (self.clean, self.corrupted))
-        return ratio_of_means(patched - corrupted, clean - corrupted)
+        return self.whole.share(patched - self.corrupted.logit_difference(self.batch.answers))
 
 
 @pytest.fixture(scope="module")
-def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...]) -> Pair:
+def s2_swapped_pair(model: Model, prompts: tuple[Prompt, ...], as_whole: Callable[[str, Tensor], Whole]) -> Pair:
     """The first prompts, and the same with the indirect object's name at S2."""
     few = prompts[: max(PATCHED_AT_LEAST, len(prompts) // PATCHED)]
     clean, swapped = encode_for(model, few), encode_for(model, variants.swap_s2(few))
     runs = [model.run(one.tokens, last=one.positions["END"], keep=EVERYTHING) for one in (clean, swapped)]
-    return Pair(clean, *runs)
+    right, wrong = (run.logit_difference(clean.answers) for run in runs)
+    return Pair(clean, *runs, as_whole("logit difference, clean less corrupted,", right - wrong))
 
 
 @pytest.fixture(scope="session")

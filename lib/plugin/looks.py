@@ -30,6 +30,11 @@ def sizes(prompts: int, *, sequential: bool = True) -> tuple[int, ...]:
     return (*sizes(first), prompts) if sequential and first >= FEWEST else (prompts,)
 
 
+def is_last_look(config: pytest.Config) -> bool:
+    """Whether no look at more prompts follows this one."""
+    return LOOK not in config.stash or config.stash[LOOK] == config.stash[LOOKS][-1]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     # A file's prompts may be in any order: its first are no sample of it.

@@ -74,7 +74,14 @@ def test_every_positive_claim_fails_on_a_random_model_and_says_why(random_direct
         if not claim["sentence"].startswith("Control:") and not any(word in claim["test"] for word in OF_ABSENCE)
     ]
     assert len(positive) >= 50
+    shares = [claim for claim in session["claims"] if "does not do the task" in claim["reason"]]
     for claim in positive:
         assert claim["outcome"] == "failed", claim["test"]
-        for word in ("measured", "accepted", "published"):
-            assert word in claim["reason"], claim["test"]
+        if claim not in shares:
+            for word in ("measured", "accepted", "published"):
+                assert word in claim["reason"], claim["test"]
+    assert len({claim["reason"] for claim in shares}) == 2  # of the logit difference; of it less the corrupted run's
+    files = ("test_activation_patching.py", "test_circuit.py", "test_paths.py")
+    dividing = [claim for claim in session["claims"] if any(file in claim["test"] for file in files)]
+    assert [claim for claim in dividing if claim not in shares] == []  # controls too
+    assert [claim for claim in shares if claim["measurements"]] == []
