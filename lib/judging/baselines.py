@@ -94,7 +94,9 @@ def as_baseline(session: Session) -> Session:
 def compare(old: Session, new: Session, *, name: str) -> Comparison:
     """`new` against `old`, which was read from `name`. Where only a selection was run, only that is compared, and where
     the run was stopped, only what it decided."""
-    new = new.model_copy(update={"claims": [claim for claim in new.claims if claim.outcome != "open"]})
+    if new.ended:
+        decided = [claim for claim in new.claims if claim.outcome != "inconclusive"]
+        new = new.model_copy(update={"claims": decided})
     before, after = _figures(old), _figures(new)
     both = [key for key in after if key in before]
     then, now = ({one.name: one for one in session.subjects} for session in (old, new))

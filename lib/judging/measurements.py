@@ -15,8 +15,7 @@ from lib.judging.references import Band, Reference, Verdict
 from lib.judging.statistics import Estimate
 
 SCHEMA_VERSION = 4
-# 2 lacks Published.rounding, which is false where it is not said; before 4 no claim was left open or inconclusive as a
-# whole.
+# 2 lacks Published.rounding, which is false where it is not said; 3 the outcome "inconclusive", which it never has.
 READABLE = (2, 3, 4)
 Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/judging/baselines.py
 NOT_COMPARED: tuple[Rule, ...] = ("not comparable", "band alone")
@@ -105,14 +104,14 @@ class Subject(Record):
 class Claim(Record):
     """One test of claims/ with its outcome, its figures and, where it did not pass, why.
 
-    inconclusive: nothing that it could have measured would have decided it. open: a look left it inconclusive, and the
-    run was stopped before the one that was to decide.
+    inconclusive: nothing that it could have measured would have decided it, or a look left it open and the run was
+    stopped before the next.
     """
 
     test: str
     subject: str
     sentence: str
-    outcome: Literal["passed", "failed", "inconclusive", "error", "skipped", "open"]
+    outcome: Literal["passed", "failed", "inconclusive", "error", "skipped"]
     seconds: float
     reason: str  # empty where it passed
     measurements: list[Measurement]

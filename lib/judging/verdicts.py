@@ -31,9 +31,7 @@ LEAST_DECIMALS, MOST_DECIMALS = 2, 6
 
 def standing(claim: Claim) -> Standing:
     """How a claim came out. Inconclusive: it failed, no figure is outside its band, one holds an end of its band; or it
-    was not asked, since nothing could have decided it, or was left open."""
-    if claim.outcome == "open":
-        return "inconclusive"
+    was not decided, since nothing could have done so or the run was stopped."""
     if claim.outcome == "failed":
         verdicts = {figure.verdict for figure in claim.measurements}
         return "inconclusive" if "inconclusive" in verdicts and "fail" not in verdicts else "fails"
@@ -70,7 +68,7 @@ def why(claim: Claim) -> str:
         if figures:
             more = f" (and {len(figures) - 1} more like it)" if len(figures) > 1 else ""
             return f"{figures[0].label}: {figures[0].explanation}{more}"
-    if claim.outcome == "open":
+    if claim.outcome == "inconclusive" and not_passed(claim):
         figures = [f"{figure.label} {' '.join(measured(figure))}" for figure in not_passed(claim)]
         return f"{claim.reason} ({', '.join(figures)})"
     return next(iter(claim.reason.strip().splitlines()), "no reason was given")

@@ -168,7 +168,7 @@ class Reporting:
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 self.faults += add_summary(self.session(), summary)
         yield
-        left_open = any(claim.outcome == "open" for claim in self.claims.values())
+        left_open = any(claim.outcome == "inconclusive" for claim in self.claims.values())
         failed = self.faults or left_open or (self.drift and self.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -210,7 +210,7 @@ def claim_of(report: pytest.TestReport | pytest.CollectReport) -> Claim:
     elif report.failed and report.when != "call":
         outcome = "error"
     elif hasattr(report, "left_open"):
-        outcome, reason = "open", report.left_open
+        outcome, reason = "inconclusive", report.left_open
     return Claim(
         test=report.nodeid,
         subject=subject,
@@ -226,7 +226,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if isinstance(report.longrepr, tuple):  # a skip: file, line, reason
         return report.longrepr[2]
     crash = getattr(report.longrepr, "reprcrash", None)
-    return crash.message if crash else str(report.longrepr)
+    return crash.message.removeprefix("Failed: ") if crash else str(report.longrepr)  # as pytest.fail writes it
 
 
 def sentence(item: pytest.Item) -> str:
