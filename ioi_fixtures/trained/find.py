@@ -11,6 +11,8 @@ The method of Wang et al. 2022, §3, without a human in it, for any model that d
 
 A class is the heads that work at the same position, attend most to the same name and write alike. Prompts are of
 another seed than the claims'. A greedy search: another circuit may do as well, and claims decide whether this holds.
+A model that does not do the task is refused, since of next to nothing any few heads have 97%; and so is what was found
+where it does not do most of the task on prompts that the search did not see.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from lib.instruments.addresses import Place
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.judging.statistics import Estimate, mean_over_prompts, ratio_of_means, share
 from lib.models.heads import Head
 from lib.models.model import Model, load
 
@@ -45,6 +48,9 @@ HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
 ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
 PROMPTS, SEED = 3000, 1
+UNSEEN, UNSEEN_SEED = 1000, 2  # prompts to check on what was found
+RIGHT = 0.90  # of prompts, as behaviour/accuracy asks
+ALONE = (0.75, 1.25)  # the circuit's share on unseen prompts, as circuit-file/faithfulness asks
 KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
 Role = tuple[str, str, str]  # position, the name attended to, and for or against the answer; "" for neither
 
@@ -59,24 +65,36 @@ NAMES: dict[Role, str] = {  # as the publication calls them; other roles are cal
 }
 
 
+class NothingFound(Exception):
+    """There is no circuit to write; the message says why."""
+
+
 @dataclass(eq=False)
 class Search:
-    """A model on IOI prompts and their ABC partners, and the places found so far."""
+    """A model that does the task, IOI prompts and their ABC partners, and the places found so far."""
 
     model: Model
+    prompts: int
+    seed: int
     found: set[Place] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        prompts = make_prompts(PROMPTS, seed=SEED)
+        prompts = make_prompts(self.prompts, seed=self.seed)
         self.batch, abc = (
             encode(some, self.model.tokenizer, prepend_bos=False).to(self.model.device)
-            for some in (prompts, variants.abc(prompts, seed=SEED))
+            for some in (prompts, variants.abc(prompts, seed=self.seed))
         )
         self.run, self.abc_run = (
             self.model.run(one.tokens, last=one.positions["END"], keep=KEEP) for one in (self.batch, abc)
         )
         self.means = means_by_group(self.abc_run["z"], abc.template)
         self.whole = self.run.logit_difference(self.batch.answers)
+        mean, right = mean_over_prompts(self.whole), share(self.whole > 0)
+        if mean.low <= 0 or right.low < RIGHT:
+            raise NothingFound(
+                f"{self.model.name} does not do the task, so there is no circuit to find: mean logit difference "
+                f"{mean}; right on {right} of prompts, where at least {RIGHT} is asked"
+            )
         written = attribution_by_head(self.run, self.model.weights, self.batch.answers)
         self.written = written.mean(-1) / self.whole.mean()
 
@@ -105,7 +123,11 @@ class Search:
 
     def alone(self, circuits: list[set[Place]]) -> Tensor:
         """F(C) / F(M) of some circuits. [circuit]"""
-        found = run_circuits(
+        return self.differences(circuits).mean(-1) / self.whole.mean()
+
+    def differences(self, circuits: list[set[Place]]) -> Tensor:
+        """F(C) of some circuits. [circuit batch]"""
+        return run_circuits(
             self.model.weights,
             self.run,
             [by_head(places) for places in circuits],
@@ -113,7 +135,6 @@ class Search:
             values=self.means,
             answers=self.batch.answers,
         )
-        return found.mean(-1) / self.whole.mean()
 
     def role(self, place: Place) -> Role:
         """What a head does at a position."""
@@ -201,14 +222,29 @@ def name_of(role: Role) -> str:
     return NAMES.get(role, plain)
 
 
-def as_toml(search: Search) -> str:
-    """The circuit as a circuit file."""
+def check(search: Search) -> Estimate:
+    """F(C) / F(M) of what was found on prompts that the search did not see. Raises NothingFound where that is not most
+    of what the model does."""
+    unseen = Search(search.model, UNSEEN, UNSEEN_SEED, search.found)
+    alone = ratio_of_means(unseen.differences([search.found])[0], unseen.whole)
+    least, most = ALONE
+    if not least <= alone.low <= alone.high <= most:
+        raise NothingFound(
+            f"what was found in {search.model.name} does not hold on prompts that the search did not see: alone it has "
+            f"{alone} of the logit difference there, where {least} to {most} is asked"
+        )
+    return alone
+
+
+def as_toml(search: Search, unseen: Estimate) -> str:
+    """The circuit as a circuit file. unseen: its share of the logit difference on prompts that were not searched."""
     [share] = search.alone([search.found]).tolist()
     lines = [
         f"# Found by ioi_fixtures/trained/find.py on {PROMPTS} prompts of seed {SEED}; the rules and their thresholds "
         "stand there.",
         f"# {len(search.found)} heads at their positions; alone they have {share:.0%} of the logit difference, "
         f"{float(search.whole.mean()):.2f}.",
+        f"# On prompts that the search did not see they have {unseen}.",
         f'model = "{search.model.weights.n_layers} layers of {search.model.weights.n_heads} heads, '
         f'weights {search.model.weights_hash[:12]}"',
     ]
@@ -239,11 +275,11 @@ def _inputs(at: str) -> list[tuple[str, str]]:
 
 
 def find(directory: Path) -> str:
-    """The circuit of the model in a directory, as a circuit file."""
-    search = Search(load(directory, device="cpu"))
+    """The circuit of the model in a directory, as a circuit file. Raises NothingFound where it has none."""
+    search = Search(load(directory, device="cpu"), PROMPTS, SEED)
     for step in (backwards, complete, prune):
         step(search)
-    return as_toml(search)
+    return as_toml(search, check(search))
 
 
 def main() -> None:
@@ -251,7 +287,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("directory", type=Path, nargs="?", default=DIRECTORY)
     directory = parser.parse_args().directory
-    text = find(directory)
+    try:
+        text = find(directory)
+    except NothingFound as error:
+        parser.exit(1, f"{error}\n")
     write_whole(directory / "circuit.toml", text)
     print(text)
 
