@@ -31,6 +31,7 @@ from ioi_fixtures.pytest_fixtures.fixtures import EVERYTHING
 from ioi_fixtures.pytest_fixtures.shares import Whole
 from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.prompts import Batch, Prompt
+from ioi_fixtures.sentences.random_tokens import repeated_sequences
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head
@@ -295,8 +296,7 @@ def random_token_scores(
     model: Model, prompts: tuple[Prompt, ...], request: pytest.FixtureRequest
 ) -> RepeatedTokenScores:
     """Head-type scores on random tokens repeated once, no start token. Each [layer head sequence]"""
-    generator = torch.Generator().manual_seed(request.config.option.claims_seed)
     vocabulary, count = model.weights.W_E.shape[0], min(RANDOM_SEQUENCES, len(prompts))
-    tokens = torch.randint(vocabulary, (count, RANDOM_LENGTH), generator=generator).repeat(1, 2)
+    tokens = repeated_sequences(vocabulary, count, RANDOM_LENGTH, seed=request.config.option.claims_seed)
     last = torch.full((count,), tokens.shape[1] - 1)
     return repeated_token_scores(model.run(tokens, last=last, keep=("pattern",)))
