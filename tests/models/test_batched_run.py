@@ -22,7 +22,7 @@ BUDGETS = {"one pass": 1024 * MIB, "in memory": 24 * MIB, "on disk": 3 * MIB}
 @pytest.fixture(scope="module")
 def case():
     """A model in float64, its runs of 36 prompts under each budget, and how many prompts each pass took."""
-    model = load(DIRECTORY, device="cpu", dtype="float64")
+    model = load(DIRECTORY, device="cpu", dtype="float64", backend="plain")
     batch = encode(make_prompts(36, seed=0), model.tokenizer, prepend_bos=False)
     runs = {}
     for name, budget in BUDGETS.items():
@@ -96,7 +96,7 @@ def test_edits_of_some_prompts_are_those_of_all(case, name):
     assert (split.logits - plain).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("budget", [2 * MIB, 5 * MIB])
+@pytest.mark.parametrize("budget", [2 * MIB, 4 * MIB])
 @pytest.mark.parametrize("backend", ["bridge", "plain"])
 def test_a_run_keeps_to_its_memory_budget(backend, budget):
     model = load(DIRECTORY, device="cpu", backend=backend)
