@@ -53,17 +53,13 @@ RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100,
 @pytest.fixture(scope="module")
 def without_mlp(model: Model, ioi: Batch, every_abc: tuple[Batch, Run], mean_groups: Tensor) -> Callable[[int], Run]:
     """The model on IOI prompts with one MLP's output at its ABC mean by template, at every position."""
-
     abc_run = every_abc[1]
 
     @cache
     def run(layer: int) -> Run:
         mean = means_by_group(abc_run["mlp_out"][layer][None, :, :, None], mean_groups)[0, : len(ioi), :, 0]
-
-        def edits(some: Tensor) -> list[Edit]:
-            return [Edit("mlp_out", layer, lambda _: mean[some])]
-
-        return model.run(ioi.tokens, last=ioi.positions["END"], edits=edits)
+        settings = {"last": ioi.positions["END"], "edits": lambda some: [Edit("mlp_out", layer, lambda _: mean[some])]}
+        return model.run(ioi.tokens, **settings)
 
     return run
 
