@@ -21,6 +21,7 @@ from ioi_fixtures import planted
 from ioi_fixtures.planted import CONTROL, MUTANTS
 from ioi_fixtures.planted.broken import broken_design
 from ioi_fixtures.pytest_fixtures.outline import HEADINGS, KILLS
+from ioi_fixtures.pytest_fixtures.shares import NOT_JUDGED
 from lib.judging.measurements import Mutant, Session
 from lib.judging.verdicts import of_any_subject, standing
 
@@ -30,8 +31,10 @@ TOOLS = "test_instruments.py"  # the family that is about the tools and not the 
 
 
 def failing(session: Session) -> list[str]:
-    """Claims that fail, by their names without the subject. An inconclusive one has not failed."""
-    return [of_any_subject(claim) for claim in session.claims if standing(claim) in ("fails", "error")]
+    """Claims that fail, by their names without the subject. An inconclusive one has not failed, and a share where the
+    model does not do the task was not judged: that it can fail is shown where there is something to have a share of."""
+    failed = [claim for claim in session.claims if standing(claim) in ("fails", "error")]
+    return [of_any_subject(claim) for claim in failed if NOT_JUDGED not in claim.reason]
 
 
 def measure() -> tuple[Session, dict[str, Session]]:
@@ -81,8 +84,9 @@ def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) 
     lines = [
         "# Broken copies of the reference model, and the claims they fail",
         "",
-        "`planted` with one mechanism broken, or as it is with something "
-        f"else spoilt; {PROMPTS} prompts, one look. A claim counts where it fails outright; inconclusive ones do not. "
+        f"`planted` with one mechanism broken, or as it is with something else spoilt; {PROMPTS} prompts, one look. A "
+        "claim counts where it fails outright; inconclusive ones do not, nor do shares of a logit difference that is "
+        "not above zero: those are not judged. "
         f"On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
         "",
         "## Claims that fail, by family",

@@ -21,6 +21,8 @@ from lib.models.activations import Run
 from lib.models.model import Model
 from lib.plugin.looks import is_last_look
 
+NOT_JUDGED = "a share of it says nothing"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Whole:
@@ -48,7 +50,7 @@ class Whole:
             return ratio_of_means(part, self.difference)
         if self.mean.high > 0 and not self.is_last:
             self.record(f"mean {self.what}", self.mean, self.reference)
-        said = f"{self.model} does not do the task: mean {self.what} {self.mean}; a share of it says nothing"
+        said = f"{self.model} does not do the task: mean {self.what} {self.mean}; {NOT_JUDGED}"
         return pytest.fail(said, pytrace=False)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from ioi_fixtures.pytest_fixtures.shares import Whole
 from lib.judging.recorder import Recorder, Running
 from lib.judging.references import read_references
 from lib.judging.statistics import ratio_of_means
+from tests.support.places import CLAIMS, ROOT
 
 ABOVE_ZERO = read_references(FOLDER)["behaviour/anything-to-share"]
 SPREAD = torch.tensor([-1.0, 1.0] * 50)
@@ -43,3 +44,20 @@ def test_what_few_prompts_leave_open_is_left_to_the_next_look(difference, left_o
     with pytest.raises(pytest.fail.Exception):
         nothing.share(SPREAD)
     assert [record["verdict"] for _, record in records] == ["inconclusive"] * left_open
+
+
+def test_claims_divide_by_nothing_but_wholes_and_attention():
+    """Attention is above zero in any model; whoever divides by something else has to think of where that is nothing."""
+    files = [*CLAIMS.glob("*.py"), *(ROOT / "ioi_fixtures" / "pytest_fixtures").glob("*.py")]
+    calls = [(file.name, line.strip()) for file in files for line in file.read_text("utf-8").splitlines()]
+    assert sorted((name, line) for name, line in calls if "ratio_of_means(" in line) == [
+        ("shares.py", "return ratio_of_means(part, self.difference)"),
+        (
+            "test_name_movers.py",
+            'left = record("attention END to IO, ABC / IOI", ratio_of_means(fresh, repeated), claim)',
+        ),
+        (
+            "test_s_inhibition.py",
+            'left = record("name movers\' attention to IO, without / with", ratio_of_means(after, before), claim)',
+        ),
+    ]

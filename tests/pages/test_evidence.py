@@ -9,10 +9,12 @@ from pydantic import TypeAdapter
 from benchmarks.pages.false_alarms import closeness, closest, failing, page
 from benchmarks.pages.incidents_table import read_incidents
 from benchmarks.pages.mutants import digest, survivors
+from benchmarks.pages.mutants import failing as not_holding
 from benchmarks.pages.power import Sampled, caught, needed, passes, sampled
 from benchmarks.pages.spoilt import SPOILT
 from ioi_fixtures.planted import CONTROL, MUTANTS
 from ioi_fixtures.pytest_fixtures.outline import KILLS
+from ioi_fixtures.pytest_fixtures.shares import NOT_JUDGED
 from lib.judging.baselines import read_session
 from lib.judging.measurements import Mutant
 from lib.judging.references import Band
@@ -105,6 +107,12 @@ def test_a_mutant_survives_where_no_claim_of_its_family_fails():
     control = killed.model_copy(update={"name": CONTROL, "family": "", "kills": []})
     assert survivors([killed, elsewhere, control]) == ["b"]
     assert survivors([control.model_copy(update={"kills": ["claims/test_x.py::test_it"]})]) == [CONTROL]
+
+
+def test_a_claim_that_was_not_judged_has_not_failed():
+    one = claim("t.py::test_mean", "planted", "It is.", "failed", reason="it fails")
+    share = claim("t.py::test_share", "planted", "It is.", "failed", reason=f"0.01; {NOT_JUDGED}")
+    assert not_holding(all_hold().model_copy(update={"claims": [one, share]})) == ["t.py::test_mean"]
 
 
 @pytest.fixture(scope="module")
