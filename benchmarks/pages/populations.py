@@ -38,17 +38,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any claim imports these functions by name."""
-    config.pluginmanager.register(_Keeping(config.getoption("--populations")))
+    config.pluginmanager.register(Keeping(config.getoption("--populations")))
 
 
-class _Keeping:
+class Keeping:
+    """The plugin object, for the rest of the process."""
+
     def __init__(self, file: Path) -> None:
         self.file = file
         self.computed: list[tuple[Estimate, str, tuple[np.ndarray, ...]]] = []  # alive, so that an id stays its own
         self.found: list[Population] = []
         for kind in KINDS:
             setattr(statistics, kind, self._kept(kind, getattr(statistics, kind)))
-        self.record, Recorder.__call__ = Recorder.__call__, self._recorded(Recorder.__call__)
+        Recorder.__call__ = self._recorded(Recorder.__call__)
 
     def _kept(self, kind: str, statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
         @wraps(statistic)
