@@ -106,6 +106,15 @@ def test_another_kind_of_interval_is_named():
     assert ("intervals", "guess", estimate.method) in [(one.name, one.old, one.new) for one in comparison.environment]
 
 
+def test_what_a_stopped_run_left_open_is_not_compared():
+    old, new = session(mean(VALUES)), session(mean(VALUES[:25] + 1))
+    new = new.model_copy(update={"claims": [new.claims[0].model_copy(update={"outcome": "inconclusive"})]})
+    assert compare(old, new, name="kept").flips  # where the run went to its end, nothing has decided it
+    stopped = compare(old, new.model_copy(update={"ended": "stopped by Ctrl-C"}), name="kept")
+    assert not stopped.drifted
+    assert stopped.changes == []
+
+
 def test_other_weights_on_the_same_prompts_are_paired():
     rng, old = np.random.default_rng(2), session(mean(VALUES))
     other = {"weights_hash": "other"}
