@@ -31,7 +31,7 @@ def claim():
 @pytest.fixture
 def values():
     import torch
-    return torch.tensor([float(line) for line in pathlib.Path("values").read_text().split()])
+    return torch.tensor([float(line) for line in pathlib.Path("values").read_text().split()]).repeat(8)
 """
 CLAIMS = '''
 from lib.judging.statistics import exact, mean_over_prompts
@@ -49,7 +49,7 @@ KEPT = "kept.json"
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs the toy claims on three values against the baseline."""
+    """Runs the toy claims on three values, eight times each, against the baseline."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     pytester.makeconftest(CONFTEST)
     pytester.mkdir("claims")
