@@ -8,7 +8,6 @@ Out of scope: ablating MLPs, patterns or edges, and choosing what to ablate.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,7 +18,7 @@ from lib.instruments.circuit_streams import Plan, circuit_values
 from lib.instruments.rerun import Intervention, Window, place, rerun, row_bytes
 from lib.models import forward
 from lib.models.activations import Run, Weights
-from lib.models.budget import in_batches, limit, on_disk
+from lib.models.budget import in_batches, room_for
 
 
 def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -> Tensor:
@@ -38,10 +37,7 @@ def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -
         raise ValueError(f"no reference prompt is in group {missing}: draw reference prompts from the same groups")
     sums = z.new_zeros(z.shape[0], len(names), *z.shape[2:]).index_add_(1, member, z)
     means = sums / member.bincount().view(-1, 1, 1, 1)
-    shape = (len(z), len(wanted), *z.shape[2:])
-    if z.device.type == "cpu" and math.prod(shape) * z.element_size() > limit(z.device) // 2:
-        return torch.index_select(means, 1, column, out=on_disk(shape, z.dtype))
-    return means[:, column]
+    return torch.index_select(means, 1, column, out=room_for((len(z), len(wanted), *z.shape[2:]), means))
 
 
 def run_circuits(

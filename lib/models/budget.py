@@ -65,6 +65,14 @@ def limit(device: torch.device) -> int:
     return _LIMIT.get()(device)
 
 
+def room_for(shape: Sequence[int], like: Tensor) -> Tensor:
+    """An empty tensor beside `like`; on disk where half of the budget does not hold it, but for a GPU's memory."""
+    size = math.prod(shape) * like.element_size()
+    if like.device.type == "cpu" and size > limit(like.device) // 2:
+        return on_disk(shape, like.dtype)
+    return like.new_empty(*shape)
+
+
 def on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A tensor whose memory is a file without a name, in the folder for temporary files: what is not in use takes no
     memory, and the file goes with the tensor. Raises OSError where the folder has no room for it."""

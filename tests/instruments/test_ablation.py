@@ -6,7 +6,6 @@ import torch
 from ioi_fixtures.controls import hook_loops
 from ioi_fixtures.controls.random_model import one_thread, other_names, prompts, random_model
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
-from lib.models.budget import within
 from lib.models.heads import Head, heads
 from tests.support.rounding import agree, of_logits
 
@@ -151,12 +150,18 @@ def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
     z = torch.tensor([0.0, 1.0, 3.0, 3.0]).view(1, 4, 1, 1, 1)
     groups = torch.tensor([7, 3, 7, 7])
     assert means_by_group(z, groups).flatten().tolist() == [2, 1, 2, 2]
-    with within(1):  # which holds nothing: the means are on disk
-        assert means_by_group(z, groups).flatten().tolist() == [2, 1, 2, 2]
     assert means_by_group(z, groups, wanted=torch.tensor([3, 3, 7])).flatten().tolist() == [1, 1, 2]
     for missing in (5, 9):  # between those there are, and beyond them
         with pytest.raises(ValueError, match=rf"no reference prompt is in group \[{missing}\]"):
             means_by_group(z, groups, wanted=torch.tensor([3, missing]))
+
+
+def test_means_are_kept_where_the_budget_has_room_for_them(monkeypatch):
+    z, groups = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1, 1), torch.tensor([0, 0])
+    wanted, room = torch.tensor([0, 0, 0]), torch.empty(1, 3, 1, 1, 1)
+    monkeypatch.setattr("lib.instruments.ablation.room_for", lambda shape, like: room.view(shape))
+    assert means_by_group(z, groups, wanted=wanted).data_ptr() == room.data_ptr()
+    assert room.flatten().tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.models.budget import ENOUGH_ROWS, BatchHalved, in_batches, memory_size, within
+from lib.models.budget import ENOUGH_ROWS, BatchHalved, in_batches, memory_size, on_disk, room_for, within
 
 
 def doubled(sizes, *, fits=100):
@@ -87,3 +87,14 @@ def test_half_of_the_free_memory_is_shared_among_processes(monkeypatch):
         assert sizes_used(12) == [4, 4, 4]
     with within(120, processes=3):
         assert sizes_used(12) == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(("budget", "kept_on_disk"), [(47, True), (48, False), (1000, False)])
+def test_what_half_of_the_budget_does_not_hold_is_kept_on_disk(budget, kept_on_disk, monkeypatch):
+    """Six numbers of four bytes: 24 of 48."""
+    asked = []
+    monkeypatch.setattr("lib.models.budget.on_disk", lambda *file: asked.append(file) or on_disk(*file))
+    with within(budget):
+        room = room_for((2, 3), torch.zeros(5))
+    assert (room.shape, room.dtype) == ((2, 3), torch.float32)
+    assert asked == ([((2, 3), torch.float32)] if kept_on_disk else [])
