@@ -34,7 +34,7 @@ LOOKS = (1, 2)  # intervals at 95% and at 97.5%
 DRAWS = 1000
 OF_MANY_ROWS = 100  # of a correlation over a hundred heads, each of which costs as much as another figure
 RESAMPLES = 999  # in place of 4999: coverage is an average over draws, which evens out what fewer resamples leave
-FIGURES = 24  # of each kind at the most, evenly spread over the families
+FIGURES = 12  # of each kind at the most, evenly spread over the families
 MAY_MISS = 0.02  # a kind's coverage may be so far from what is promised
 
 
