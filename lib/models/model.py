@@ -6,7 +6,6 @@ is a backend (`lib.models.backends`), of which nothing else in this suite knows.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -94,10 +93,6 @@ class Model(OneLine):
         [1 d_vocab]"""
         tokens, last = self.probe_prompt()
         return self.run(tokens, last=last).logits.double().cpu()
-
-    def fingerprint(self) -> str:
-        """sha256 of those logits."""
-        return hashlib.sha256(self.probe().numpy().tobytes()).hexdigest()
 
     def traces(self) -> Traces:
         """Hooks, writes to weights and settings. Costs no forward pass."""

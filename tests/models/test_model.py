@@ -48,11 +48,11 @@ def test_a_run_keeps_what_it_was_asked_for_and_nothing_else(planted_model):
 
 
 def test_an_edit_changes_the_logits_and_is_gone_afterwards(planted_model):
-    before = planted_model.fingerprint()
+    before = planted_model.probe()
     clean = planted_model.run(TOKENS, last=LAST).logits
     edited = planted_model.run(TOKENS, last=LAST, edits=[Edit("z", 9, torch.zeros_like)]).logits
     assert (edited - clean).abs().max() > 0.01
-    assert planted_model.fingerprint() == before
+    assert torch.equal(planted_model.probe(), before)
 
 
 def test_an_edit_that_returns_its_input_changes_nothing_bit_for_bit(planted_model):
@@ -62,27 +62,27 @@ def test_an_edit_that_returns_its_input_changes_nothing_bit_for_bit(planted_mode
 
 
 def test_hooks_are_gone_after_an_edit_that_raises(planted_model):
-    before = planted_model.fingerprint()
+    before = planted_model.probe()
     with pytest.raises(ZeroDivisionError):
         planted_model.run(TOKENS, last=LAST, edits=[Edit("z", 9, lambda z: 1 // 0)])
-    assert planted_model.fingerprint() == before
+    assert torch.equal(planted_model.probe(), before)
 
 
 def test_a_changed_weight_is_seen():
     model = load(planted.directory(), device="cpu")
-    before, traces = model.fingerprint(), model.traces()
+    before, traces = model.probe(), model.traces()
     model.weights.W_O[9, 9].mul_(1.0)  # even a write that changes no value
     assert model.traces() != traces
     next(iter(model.backend.library_model.original_model.parameters())).mul_(2.0)
-    assert model.fingerprint() != before
+    assert not torch.equal(model.probe(), before)
 
 
 def test_a_hook_left_behind_is_seen():
     model = load(planted.directory(), device="cpu")
-    before, traces = model.fingerprint(), model.traces()
+    before, traces = model.probe(), model.traces()
     model.backend.library_model.add_hook("blocks.9.attn.hook_z", lambda z, hook: 0 * z)
     assert model.traces() != traces
-    assert model.fingerprint() != before
+    assert not torch.equal(model.probe(), before)
 
 
 def test_an_unknown_site_is_refused_with_the_known_ones(planted_model):

@@ -14,6 +14,7 @@ from ioi_fixtures.controls.random_model import one_thread, save_random
 from ioi_fixtures.sentences.prompts import encode, make_prompts
 from lib.models import backends
 from lib.models.model import CannotLoad, Model, load
+from lib.models.traces import changed_since, state_of
 from tests.support.incident_checks import BATCH, CHECKS, KEPT, failing
 from tests.support.places import ROOT
 
@@ -70,10 +71,9 @@ def caught_on_a_model(fault, monkeypatch, directory, witness):
     if isinstance(made, Model):
         return caught_in_a_run(made, witness)
     model, use = made
-    before = model.traces(), model.fingerprint()
+    before = state_of(model)
     use()
-    left = model.traces() != before[0] or model.fingerprint() != before[1]  # as the fixture leaves_no_trace has it
-    return {"leaves_no_trace"} if left else set()
+    return {"leaves_no_trace"} if changed_since(model, before, ask=True) else set()  # as the fixture asks
 
 
 def caught_in_a_run(model, witness):
