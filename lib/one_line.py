@@ -1,11 +1,18 @@
-"""Values that print as one line wherever they are printed, also among the arguments of a failing Hypothesis test."""
+"""What prints as one line: values, also among the arguments of a failing Hypothesis test, and the first few of many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hypothesis.vendor.pretty import RepresentationPrinter
+
+
+def first_of(words: Sequence[str], most: int) -> str:
+    """Words in a sentence, so many at the most: "a, b and 3 more"."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 class OneLine:

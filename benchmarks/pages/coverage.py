@@ -13,11 +13,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from multiprocessing import get_context
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.pages import evidence
 from benchmarks.pages.populations import KINDS, Population, read
@@ -55,11 +56,15 @@ class Covered:
         return self.held / self.draws
 
 
-def covered(one: Population, n: int, times: int, *, draws: int = DRAWS) -> Covered:
-    """Draw samples of `n` from a population, and look where its own figure lies."""
-    statistic = getattr(statistics, one.kind)
+def covered(one: Population, sizes: Sequence[int], looked: Sequence[int], *, draws: int = DRAWS) -> list[Covered]:
+    """Samples of each size drawn from a population, and where its own figure lies, at each number of looks."""
     values = [torch.from_numpy(part) for part in one.values]
-    truth, rng = statistic(*values).value, np.random.default_rng(0)
+    truth = getattr(statistics, one.kind)(*values).value
+    return [_covered(one, values, truth, n, times, draws) for n, times in product(sizes, looked)]
+
+
+def _covered(one: Population, values: Sequence[Tensor], truth: float, n: int, times: int, draws: int) -> Covered:
+    statistic, rng = getattr(statistics, one.kind), np.random.default_rng(0)
     held = above = 0
     with looks(times):
         for _ in range(draws):
@@ -163,18 +168,15 @@ def not_as_promised(found: Sequence[Covered]) -> list[str]:
     return wrong
 
 
-def _of_one(asked: tuple[Population, int, int]) -> Covered:
+def _of_one(one: Population) -> list[Covered]:
     statistics.RESAMPLES = RESAMPLES
-    one, n, times = asked
-    return covered(one, n, times, draws=OF_MANY_ROWS if one.values[0].ndim > 2 else DRAWS)
+    return covered(one, SIZES, LOOKS, draws=OF_MANY_ROWS if one.values[0].ndim > 2 else DRAWS)
 
 
 def main() -> int:
     """The exit status."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        of_model, of_known = (
-            list(pool.map(_of_one, product(ones, SIZES, LOOKS))) for ones in (of_the_model(), list(known()))
-        )
+        of_model, of_known = ([*chain(*pool.map(_of_one, ones))] for ones in (of_the_model(), known()))
     evidence.write(NAME, page(of_model, of_known), command="make coverage")
     wrong = not_as_promised(of_model)
     print("\n".join(wrong) or "every kind of figure is covered as promised")

@@ -34,8 +34,7 @@ from benchmarks.pages.evidence import ROOT
 from benchmarks.pages.mutation_page import NAME, Mutant, Tried, page, read_reasons, score, stale
 
 VERDICTS = ROOT / "mutants"  # mutmut's own folder
-INSTRUMENTS = [*(ROOT / "lib" / "instruments").glob("*.py")]
-FILES = sorted(str(path.relative_to(ROOT)) for path in INSTRUMENTS)
+FILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "lib" / "instruments").glob("*.py"))
 FILES += ["lib/judging/measurements.py", "lib/models/forward.py"]
 ENOUGH = 0.85  # of the mutants killed
 SAMPLE_OF_CHANGED = 40

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ioi_fixtures.sentences.words import NAMES, OBJECTS, PLACES
+from lib.one_line import first_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,9 +28,8 @@ def check_words(
     bad = [f"{word!r} ({len(ids)} tokens)" for word, ids in pieces.items() if len(ids) != 1]
     bad += [f"{word!r} (unknown)" for word, ids in pieces.items() if ids == [tokenizer.unk_token_id]]
     if bad:
-        more = f" and {len(bad) - NAMED} more" if bad[NAMED:] else ""
         raise ValueError(
-            f"not one token of {called(tokenizer)} with a leading space: {', '.join(bad[:NAMED])}{more}; "
+            f"not one token of {called(tokenizer)} with a leading space: {first_of(bad, NAMED)}; "
             "use other words (ioi_fixtures/sentences/words.py, or your prompt file)"
         )
     return {word: ids[0] for word, ids in pieces.items()}

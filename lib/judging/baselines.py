@@ -240,11 +240,11 @@ def _environment(old: Session, new: Session) -> Iterator[Setting]:
         for field in AROUND if subject.name in then else ():
             was, now = getattr(then[subject.name], field), getattr(subject, field)
             yield from _setting(f"{subject.name}: {field.replace('_', ' ')}", str(was), str(now))
-    methods = [{key: figure.method for key, figure in _figures(session).items()} for session in (old, new)]
-    for was, now in sorted({(methods[0][key], now) for key, now in methods[1].items() if key in methods[0]}):
+    figures, kept = _figures(new), _figures(old)
+    both = [(kept[key], figures[key]) for key in figures if key in kept]
+    for was, now in sorted({(before.method, after.method) for before, after in both}):
         yield from _setting("intervals", was, now)
-    bands = [{key: figure.published for key, figure in _figures(session).items()} for session in (old, new)]
-    edited = {after.id: (bands[0][key], after) for key, after in bands[1].items() if key in bands[0]}
+    edited = {after.published.id: (before.published, after.published) for before, after in both}
     for id, (before, after) in edited.items():
         yield from _setting(f"accepted band of {id}", str(before.accept), str(after.accept))
         yield from _setting(f"published figure of {id}", before.says, after.says)

@@ -47,9 +47,7 @@ def run_in_batches(
                 axis = int(is_layered(site))
                 if site not in kept:
                     shape = (*run[site].shape[:axis], len(tokens), *run[site].shape[axis + 1 :])
-                    make = on_disk if disk else torch.empty
-                    kept[site] = make(shape, dtype=run[site].dtype)
-                    kept[site] = kept[site] if disk else kept[site].to(device)
+                    kept[site] = on_disk(shape, run[site].dtype) if disk else run[site].new_empty(shape)
                 kept[site].index_copy_(axis, some, run[site])
             return run.logits.T
 

@@ -8,12 +8,14 @@ not counted: writes past torch's counters, code that was patched. Out of scope: 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from lib.one_line import first_of
 
 if TYPE_CHECKING:
     from lib.models.model import Model
@@ -43,7 +45,7 @@ class Traces:
         changes = _differing(self.settings, before.settings)
         settings = [f"{name} {before.settings.get(name)!r} -> {self.settings.get(name)!r}" for name in changes]
         said = {"hooks at": hooks, "writes to": writes, "other settings:": settings}
-        return " and ".join(f"{words} {_some(names)}" for words, names in said.items() if names)
+        return " and ".join(f"{words} {first_of(names, NAMED)}" for words, names in said.items() if names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +80,9 @@ def changed_since(model: Model, before: State, *, ask: bool) -> str:
         return _unsteady(model, now, again)
     if torch.equal(now, before.logits):
         return ""
-    rewritten = _differing(_sums(model), before.sums)
+    rewritten = first_of(_differing(_sums(model), before.sums), NAMED)
     if rewritten:
-        return f"{model} is not as it was when it was loaded (other numbers in {_some(rewritten)}): undo what was done"
+        return f"{model} is not as it was when it was loaded (other numbers in {rewritten}): undo what was done"
     return (
         f"the logits of {model} on a probe prompt {_apart(before.logits, now)} what they were when it was loaded, "
         "although it has no other hooks, weights or settings: look for code that was patched, in torch or in the "
@@ -125,8 +127,3 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 def _differing(now: Mapping[str, object], before: Mapping[str, object]) -> list[str]:
     return [name for name in {**before, **now} if now.get(name) != before.get(name)]
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if names[NAMED:] else "")

@@ -50,7 +50,6 @@ class Looks:
     def __init__(self, config: pytest.Config, sizes: Sequence[int]) -> None:
         self.config, self.sizes = config, sizes
         self.left_open: list[pytest.Item] = []
-        self.is_last = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[object]:
@@ -59,8 +58,8 @@ class Looks:
         self.config.stash[LOOK] = first
         with looks(len(self.sizes)):
             done = yield
-            for place, size in enumerate(others, 1):
-                self.config.stash[LOOK], self.is_last = size, place == len(others)
+            for size in others:
+                self.config.stash[LOOK] = size
                 again, self.left_open = self.left_open, []
                 for item, following in pairwise([*again, None]):
                     forget(item)
@@ -76,7 +75,7 @@ class Looks:
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        if not self.is_last and is_open(item, reports):
+        if not is_last_look(self.config) and is_open(item, reports):
             self.left_open.append(item)
             reports = [report for report in reports if report.when == "call"]
             reports[0].outcome, reports[0].left_open = "rerun", self._left_open()

@@ -30,6 +30,7 @@ from lib.judging.references import read_references
 from lib.judging.statistics import exact
 from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
+from tests.support.stored_models import stated
 
 PUBLISHED = read_references(FOLDER)
 ADDS, MLP_ADDS, HANDS_ON, IS_SUM, HEADS, READ, SOFTMAX, SUMS, MOVES, SCALE = PARTS
@@ -189,8 +190,7 @@ def test_plain_tensors_give_the_logits_unless_a_weight_is_wrong(small, run):
 
 def test_plain_transformers_give_the_logits_unless_a_weight_is_wrong(tmp_path):
     save_random(tmp_path, n_layer=3, n_head=2, n_embd=16)
-    config = tmp_path / "config.json"  # stanford-crfm's way, which plain transformers cannot compute in float64
-    config.write_text(config.read_text().replace('upcast_attn": false', 'upcast_attn": true'))
+    stated(tmp_path, reorder_and_upcast_attn=True)  # as stanford-crfm has it: transformers cannot, in float64
     model = load(tmp_path, name="random", device="cpu")
     tokens, last = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 0, 0, 0]]), torch.tensor([5, 2])
     plain = forward_in_plain_transformers(tmp_path, tokens, last, torch.float32)

@@ -13,6 +13,7 @@ from lib.models.attention_weights import AttentionWeights, read_attention_weight
 from lib.models.checkpoint import missing_tensors
 from lib.models.model import CannotLoad, load
 from tests.support.rounding import agree, of_folding
+from tests.support.stored_models import stated
 from tests.support.word_tokenizer import word_level
 
 NAMES = [field.name for field in fields(AttentionWeights)]
@@ -128,8 +129,7 @@ def test_what_a_partial_checkpoint_lacks_is_named_in_the_models_order(small_dire
 
 def test_an_unembedding_of_its_own_is_missed_only_where_it_is_not_tied(small_directory, tmp_path):
     partial = edited(small_directory, tmp_path, lambda tensors: tensors)
-    config = json.loads((partial / "config.json").read_text())
-    (partial / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    stated(partial, tie_word_embeddings=False)
     assert missing_tensors(partial) == ["lm_head.weight"]
 
 

@@ -12,6 +12,7 @@ from ioi_fixtures.controls.random_model import save_random
 from lib.models.checkpoint import Checkpoint, hash_weights
 from lib.models.config import INDEX, CannotLoad
 from lib.models.model import load
+from tests.support.stored_models import stated
 
 
 @pytest.fixture
@@ -24,12 +25,6 @@ def rewritten(directory, change, file="model.safetensors"):
     """The directory, its tensors as `change` makes them, in `file`."""
     tensors = {name: tensor.clone() for name, tensor in change(load_file(directory / "model.safetensors")).items()}
     save_file(tensors, directory / file, metadata={"format": "pt"})
-    return directory
-
-
-def stated(directory, **keys):
-    config = json.loads((directory / "config.json").read_text())
-    (directory / "config.json").write_text(json.dumps({**config, **keys}))
     return directory
 
 
@@ -97,9 +92,7 @@ def test_an_unembedding_of_its_own_is_refused_where_the_config_ties_it(directory
     )
     rewritten(directory, lambda tensors: {**tensors, "lm_head.weight": tensors["transformer.wte.weight"]})
     Checkpoint(directory).check()
-    config = json.loads((directory / "config.json").read_text())
-    del config["tie_word_embeddings"]  # as GPT-2's own config.json leaves it out
-    (directory / "config.json").write_text(json.dumps(config))
+    stated(directory, without=["tie_word_embeddings"])  # as GPT-2's own config.json leaves it out
     Checkpoint(directory).check()
 
 

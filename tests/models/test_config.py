@@ -19,6 +19,7 @@ from lib.models.config import CannotLoad, locate, query_factors, read_config
 from lib.models.heads import Head
 from lib.models.model import SITES, load
 from tests.support.rounding import agree, of_logits, of_weights_in_float32
+from tests.support.stored_models import stated
 
 TOKENS = torch.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 0, 0, 0]])
 LAST = torch.tensor([5, 2])
@@ -48,14 +49,6 @@ HONOURED = {
 def directory(tmp_path):
     save_random(tmp_path, n_layer=3, n_head=2, n_embd=16)
     return tmp_path
-
-
-def stated(directory, without=(), **keys):
-    """The directory, with other keys in its config.json."""
-    path = directory / "config.json"
-    content = {key: value for key, value in json.loads(path.read_text()).items() if key not in without}
-    path.write_text(json.dumps({**content, **keys}))
-    return directory
 
 
 def test_the_defaults_are_those_of_transformers():

@@ -21,7 +21,7 @@ def few_resamples(monkeypatch):
 
 
 def test_an_interval_that_holds_what_it_promises_is_counted_so():
-    found = covered(NORMAL, 25, 1, draws=300)
+    [found] = covered(NORMAL, [25], [1], draws=300)
     assert (found.n, found.looks, found.draws) == (25, 1, 300)
     assert 0.91 < found.share < 0.985
     assert 0 < found.above < 300 - found.held
@@ -33,7 +33,7 @@ def test_an_interval_that_was_made_a_point_holds_nothing(monkeypatch):
         return Estimate(mean, mean, mean, len(values), "a point")
 
     monkeypatch.setattr(statistics, "mean_over_prompts", point)
-    found = covered(NORMAL, 25, 1, draws=100)
+    [found] = covered(NORMAL, [25], [1], draws=100)
     assert found.share == 0
     assert "mean_over_prompts, N = 25: 0.0% of 95.0%" in not_as_promised([found])
 
@@ -73,7 +73,8 @@ def test_figures_are_taken_from_all_families(count, most, places):
 
 def test_every_known_population_can_be_drawn_from():
     for one in coverage.known(size=2000):
-        assert 0 <= covered(one, 16, 2, draws=3).share <= 1
+        [found] = covered(one, [16], [2], draws=3)
+        assert 0 <= found.share <= 1
 
 
 def test_populations_are_read_as_they_were_kept(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from ioi_fixtures import planted
 from ioi_fixtures.controls.absence import OF_ABSENCE
 from tests.support.places import ROOT
+from tests.support.stored_models import stated
 from tests.support.warm_process import run_module
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -42,8 +43,7 @@ def test_a_gpu_asked_for_by_device_is_a_usage_error_too(tmp_path):
 def test_a_model_without_the_circuits_heads_is_a_usage_error(tmp_path):
     small = tmp_path / "small"
     shutil.copytree(planted.directory(), small)
-    config = json.loads((small / "config.json").read_text())
-    (small / "config.json").write_text(json.dumps({**config, "n_layer": 6}))
+    stated(small, n_layer=6)
     done = claims("--claims-model", str(small), report=tmp_path)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "6 layers of 12 heads, so it has no head 11.10" in done.stderr + done.stdout
