@@ -43,7 +43,7 @@ def test_the_naive_prediction_fails(knock_out, knocked_out, model, ioi, ioi_run,
 @pytest.mark.parametrize("head", WAKE_UP, ids=str)
 def test_backup_name_movers_wake_up(head, attribution_change, published, record):
     """With all name movers mean-ablated, backup name mover {head} writes more of the answer than before."""
-    claim = published["backup/rises"]
+    claim = published[f"backup/rises, {head}"]
     change = attribution_change(NAME_MOVERS, "mean")
     record.head_map("Change of attribution without name movers", "logit difference", change.mean(-1))
     rise = record(f"rise of {head}", mean_over_prompts(change[head]), claim)

@@ -8,6 +8,7 @@ every kind of figure was covered as promised, wherever a verdict is given.
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, product
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from benchmarks.pages import evidence
@@ -36,6 +39,7 @@ DRAWS = 1000
 OF_MANY_ROWS = 100  # of a correlation over a hundred heads, each of which costs as much as another figure
 RESAMPLES = 999  # in place of 4999: coverage is an average over draws, which evens out what fewer resamples leave
 FIGURES = 12  # of each kind at the most, evenly spread over the families
+KEPT = evidence.ROOT / "reports" / "populations" / "covered"
 MAY_MISS = 0.02  # a kind's coverage may be so far from what is promised
 
 
@@ -54,6 +58,9 @@ class Covered:
     @property
     def share(self) -> float:
         return self.held / self.draws
+
+
+FOUND = TypeAdapter(list[Covered])
 
 
 def covered(one: Population, sizes: Sequence[int], looked: Sequence[int], *, draws: int = DRAWS) -> list[Covered]:
@@ -169,8 +176,17 @@ def not_as_promised(found: Sequence[Covered]) -> list[str]:
 
 
 def _of_one(one: Population) -> list[Covered]:
-    statistics.RESAMPLES = RESAMPLES
-    return covered(one, SIZES, LOOKS, draws=OF_MANY_ROWS if one.values[0].ndim > 2 else DRAWS)
+    """What was found before is kept, under a digest of all that it follows from: a run that was stopped goes on."""
+    draws = OF_MANY_ROWS if one.values[0].ndim > 2 else DRAWS
+    asked = repr((one.kind, one.label, SIZES, LOOKS, draws, RESAMPLES)).encode()
+    code = b"".join(Path(file).read_bytes() for file in (__file__, statistics.__file__))
+    digest = hashlib.sha256(asked + code + b"".join(part.tobytes() for part in one.values)).hexdigest()[:16]
+    file = KEPT / f"{digest}.json"
+    if not file.is_file():
+        statistics.RESAMPLES = RESAMPLES
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(FOUND.dump_json(covered(one, SIZES, LOOKS, draws=draws)))
+    return FOUND.validate_json(file.read_bytes())
 
 
 def main() -> int:

@@ -54,8 +54,8 @@ class Keeping:
 
     def _kept(self, kind: str, statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
         @wraps(statistic)
-        def keep(*samples: Tensor) -> Estimate:
-            estimate = statistic(*samples)
+        def keep(*samples: Tensor, **options: str) -> Estimate:
+            estimate = statistic(*samples, **options)
             self.computed.append((estimate, kind, tuple(sample.double().cpu().numpy() for sample in samples)))
             return estimate
 

@@ -10,7 +10,7 @@ Out of scope: what a deviation may be (that is a band), gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -153,22 +153,26 @@ def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor,
         return at_positions(plain(tokens).logits, last)
 
 
-def flipped_by_hooks(model: Model, run: Run, site: str) -> Tensor:
-    """Logits with the sign of one site's activation flipped by hooks, in another layer for each prompt. [batch d_vocab]
+def flipped_by_hooks(model: Model, run: Run, *sites: str) -> Tensor:
+    """Logits with the sign of one activation of each prompt flipped by hooks. [batch d_vocab]
 
-    Prompt i is edited in layer i, modulo the number of layers, and no prompt elsewhere: one pass tries every layer,
-    and whether an edit stays in its own prompt.
+    Prompts take the sites in turn and, once round them all, the next layer (`_flipped_where`): one pass tries many
+    places, and whether an edit stays in its own prompt.
     """
-    layers = layers_of(site, model.weights)
-    edits = [Edit(site, layer, partial(_flip, layer=layer, layers=layers)) for layer in layers]
+    where = _flipped_where(run, model.weights, sites)
+
+    def edits(some: Tensor) -> list[Edit]:
+        return [Edit(site, layer, partial(_flip, prompts=prompts[some])) for (site, layer), prompts in where.items()]
+
     return model.run(run.tokens, last=run.last, edits=edits).logits
 
 
-def flipped_in_plain_tensors(weights: Weights, run: Run, site: str) -> Tensor:
+def flipped_in_plain_tensors(weights: Weights, run: Run, *sites: str) -> Tensor:
     """What `flipped_by_hooks` is to give, by `forward_in_plain_tensors`. [batch d_vocab]"""
+    where = _flipped_where(run, weights, sites)
 
     def edit(here: str, layer: int, activation: Tensor) -> Tensor:
-        return _flip(activation, layer=layer, layers=layers_of(site, weights)) if here == site else activation
+        return _flip(activation, where[here, layer]) if (here, layer) in where else activation
 
     return forward_in_plain_tensors(weights, run.tokens, run.last, edit=edit)
 
@@ -206,9 +210,20 @@ def run_padded_on_the_left(model: Model, run: Run) -> Tensor:
     return model.run(tokens.gather(1, column % width), last=ends, mask=(column >= 0).long()).logits
 
 
-def _flip(activation: Tensor, *, layer: int, layers: range) -> Tensor:
-    mine = torch.arange(len(activation), device=activation.device) % len(layers) == layer
-    return torch.where(mine.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)
+def _flipped_where(run: Run, weights: Weights, sites: Sequence[str]) -> dict[tuple[str, int], Tensor]:
+    """Which prompts are flipped at each site and layer, bool [batch]: prompt i at site i in the layer that counts the
+    rounds of all sites, each modulo how many there are."""
+    prompt = torch.arange(len(run.tokens), device=run.last.device)
+    turn, rounds = prompt % len(sites), prompt // len(sites)
+    return {
+        (site, layer): (turn == i) & (rounds % len(layers_of(site, weights)) == layer)
+        for i, site in enumerate(sites)
+        for layer in layers_of(site, weights)
+    }
+
+
+def _flip(activation: Tensor, prompts: Tensor) -> Tensor:
+    return torch.where(prompts.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)
 
 
 def _embedding(tokens: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:

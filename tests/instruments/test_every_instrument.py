@@ -102,6 +102,7 @@ def in_plain_tensors():
 
     def run(tokens, *, last, keep=(), edits=(), mask=None):
         mask = torch.ones_like(tokens) if mask is None else mask
+        edits = edits(torch.arange(len(tokens), device="cpu")) if callable(edits) else edits
         return backend.run(tokens, last=last, keep=keep, edits=edits, mask=mask)
 
     with one_thread():
