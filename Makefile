@@ -19,7 +19,7 @@ TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
 claims: .venv/installed
 	$(BIN)/pytest claims/
-	$(BIN)/pytest claims/test_instruments.py --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
+	$(BIN)/pytest claims/test_instruments.py --claims-model tied --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-report reports/tied
 
 test: .venv/installed lint

@@ -18,7 +18,7 @@ def test_every_negative_name_mover_copies_with_its_sign_flipped(head, model, nam
     claim = published["negative-name-movers/copy-score"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits(model.weights, head, names, name_tokens, sign=-1)
-    score = record(f"negative copy score of {head}", share(hits), claim)
+    score = record(f"negative copy score of {head}", share(hits, of="names"), claim)
     assert score in claim
 
 
@@ -27,7 +27,8 @@ def test_no_negative_name_mover_copies_as_it_stands(head, model, name_tokens, pu
     """Control: with its sign as it is, negative name mover {head} does not copy."""
     claim = published["name-movers/average-copy-score"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
-    score = record(f"copy score of {head}", share(copy_hits(model.weights, head, names, name_tokens)), claim)
+    hits = copy_hits(model.weights, head, names, name_tokens)
+    score = record(f"copy score of {head}", share(hits, of="names"), claim)
     assert score in claim
 
 

@@ -22,7 +22,7 @@ from benchmarks.pages.false_alarms import of_prompts, runs_of
 from benchmarks.pages.runs import run, short, sources
 from lib.judging.measurements import Measurement, Session
 from lib.judging.references import Band
-from lib.judging.statistics import confidence
+from lib.judging.statistics import BINOMIAL, confidence
 
 NAME = "POWER.md"
 POWER = 0.8
@@ -57,7 +57,7 @@ def sampled(sessions: list[Session]) -> list[Sampled]:
             value=float(np.mean(values)),
             spread=float(np.std(values, ddof=1)),
             band=last[key].published.accept,
-            is_share=last[key].method == "exact binomial",
+            is_share=last[key].method.startswith(BINOMIAL),
             of_prompts=last[key].n in sessions[0].looks,
             n=last[key].n,
         )

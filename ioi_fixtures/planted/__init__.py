@@ -3,7 +3,8 @@
 An ordinary `GPT2LMHeadModel` of GPT-2 small's shape (narrower MLPs, a vocabulary of a few hundred words) of which the
 circuit of Wang et al. 2022 (arXiv 2211.00593) is true by construction: claims about it have a known answer, and every
 one can be seen to fail on a mutant. `codes` and `layout` say how content is kept in the residual stream, `heads` what
-heads and MLPs read and write, `build` turns that into tensors, `broken` breaks one thing, `tokenizer` holds the words.
+heads and MLPs read and write, `build` turns that into tensors, `broken` breaks one thing, `tokenizer` holds the words,
+`cache` keeps what was built.
 
 Realistic: the 26 heads and their positions; logit difference, direct effects and their order; graded attention; self-
 repair, by backups that wake up and negative heads that let go, under zero and mean ablation alike; position and token
@@ -23,15 +24,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from safetensors.numpy import save_file
 
 from ioi_fixtures.planted import build, heads, tokenizer
 from ioi_fixtures.planted.broken import CONTROL, MUTANTS, broken_design
+from ioi_fixtures.planted.cache import built, default_cache
 from ioi_fixtures.sentences import words
 from lib.suggestions import suggestion
 
@@ -47,17 +46,9 @@ def directory(*, broken: str | None = None, seed: int = 0, cache: Path | None = 
     """
     if broken is not None and broken not in MUTANTS:
         raise ValueError(f"there is no mutant {broken!r}: {suggestion(broken, MUTANTS)}")
-    cache = _default_cache() if cache is None else Path(cache)
     design = broken_design(broken) if broken else heads.INTACT
-    target = cache / f"planted-{broken or 'intact'}-{seed}-{_digest(design, seed)}"
-    if not target.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _write(target, design, seed)
-    return target
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "circuit-claims"
+    name = f"planted-{broken or 'intact'}-{seed}-{_digest(design, seed)}"
+    return built(Path(cache or default_cache()) / name, lambda into: _write(into, design, seed))
 
 
 def _digest(design: heads.Design, seed: int) -> str:
@@ -69,17 +60,7 @@ def _digest(design: heads.Design, seed: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write(target: Path, design: heads.Design, seed: int) -> None:
-    """Build beside `target` and rename: two processes may both build, but neither sees half a model."""
-    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        save_file(build.tensors(design, seed), workplace / "model.safetensors", metadata={"format": "pt"})
-        (workplace / "config.json").write_text(json.dumps(build.config(), indent=2))
-        tokenizer.save(workplace, build.N_CTX)
-        try:
-            workplace.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process was first: its model is the same
-                raise
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+def _write(into: Path, design: heads.Design, seed: int) -> None:
+    save_file(build.tensors(design, seed), into / "model.safetensors", metadata={"format": "pt"})
+    (into / "config.json").write_text(json.dumps(build.config(), indent=2))
+    tokenizer.save(into, build.N_CTX)

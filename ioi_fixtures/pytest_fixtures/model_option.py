@@ -14,8 +14,8 @@ import pytest
 
 from lib.models.config import CannotLoad, is_path, locate
 
-# Subjects that have a name of their own, and where they are on the hub; the reference model is built here.
-NAMED = {"planted": "", "gpt2-small": "openai-community/gpt2"}
+# Subjects that have a name of their own, and where they are on the hub; those that are nowhere are built here.
+NAMED = {"planted": "", "tied": "", "gpt2-small": "openai-community/gpt2"}
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -1,7 +1,7 @@
 """Subjects: the models under test, by name.
 
-`planted` is built on the spot and needs nothing; `gpt2-small` is the real model, from the hub or its local cache; any
-other name is a directory or a hub model of the same architecture.
+`planted` and `tied` are built on the spot and need nothing; `gpt2-small` is the real model, from the hub or its local
+cache; any other name is a directory or a hub model of the same architecture.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 from ioi_fixtures import planted
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from ioi_fixtures.pytest_fixtures.model_option import NAMED
+from ioi_fixtures.trained import tied
 from lib.models.config import CannotLoad, locate, read_config
 from lib.models.heads import Head
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that can be asked for. `source` says where it comes from; empty for the reference model, built here.
+    """A model that can be asked for. `source` says where it comes from; empty for one that is built here, by its name.
     `heads` are those that claims name: it has to have them."""
 
     name: str
@@ -28,7 +29,7 @@ class Subject:
     def directory(self) -> Path:
         """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model without the heads
         that claims name."""
-        directory = locate(self.source) if self.source else _planted()
+        directory = locate(self.source) if self.source else _built(self.name)
         config = read_config(directory)
         layers, heads = config["n_layer"], config["n_head"]
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
@@ -47,23 +48,24 @@ class Subject:
         return self.name
 
 
-def _planted() -> Path:
+def _built(name: str) -> Path:
     try:
-        return planted.directory()
+        return BUILT[name]()
     except OSError as error:
         raise CannotLoad(
-            f"the reference model cannot be kept in its cache folder ({error}): set XDG_CACHE_HOME to a folder that "
+            f"the model {name} cannot be kept in its cache folder ({error}): set XDG_CACHE_HOME to a folder that "
             "can be written to"
         ) from error
 
 
-PLANTED, GPT2_SMALL = (Subject(name, source=source) for name, source in NAMED.items())
+KNOWN = {name: Subject(name, source=source) for name, source in NAMED.items()}
+BUILT = {"planted": planted.directory, "tied": tied.directory}
+PLANTED, GPT2_SMALL = KNOWN["planted"], KNOWN["gpt2-small"]
 
 
 def subject(name: str) -> Subject:
     """The subject that `--claims-model name` asks for."""
-    known = {subject.name: subject for subject in (PLANTED, GPT2_SMALL)}
-    if name in known:
-        return known[name]
+    if name in KNOWN:
+        return KNOWN[name]
     path = Path(name).expanduser()
     return Subject(path.resolve().name, source=str(path.resolve())) if path.is_dir() else Subject(name, source=name)

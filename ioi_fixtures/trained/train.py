@@ -84,14 +84,6 @@ def evaluate(directory: Path) -> dict[str, float]:
     }
 
 
-def leave_out_tying(config: Path) -> None:
-    """GPT-2's own config.json does not say that the embedding and the unembedding are tied: whoever reads a model has
-    to know. So this one does not say either, and the claims notice who does not know."""
-    said = json.loads(config.read_text(encoding="utf-8"))
-    del said["tie_word_embeddings"]
-    write_whole(config, json.dumps(said, indent=2) + "\n")
-
-
 def main() -> None:
     """Trains, saves and evaluates."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
@@ -105,7 +97,6 @@ def main() -> None:
     asked.into.mkdir(parents=True, exist_ok=True)
     model.generation_config = None  # of no use here
     model.save_pretrained(asked.into)
-    leave_out_tying(asked.into / "config.json")
     tokenizer.save(asked.into, SHAPE["n_positions"])
     found = {
         "seed": asked.seed,

@@ -71,6 +71,8 @@ class Band(BaseModel):
                 f"{estimate.n} are too few for an interval that holds what it promises: use at least "
                 f"{FEWEST_FOR_A_VERDICT} prompts (--claims-prompts)"
             )
+        if estimate.of_all_names:
+            return f"it is over all {estimate.n} names there are: no number of prompts would settle it"
         edges = [edge for edge in (self.low, self.high) if estimate.low <= edge <= estimate.high]
         needed = max(prompts_needed(estimate, edge) for edge in edges)
         more = needed - estimate.n

@@ -22,6 +22,7 @@ from torch import Tensor
 CONFIDENCE = 0.95
 _LOOKS: ContextVar[int] = ContextVar("looks", default=1)
 RESAMPLES = 4999  # the interval's ends move by about 1% of its width from one seed to the next at this count
+BINOMIAL = "exact binomial"
 AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
 # is a figure and no verdict.
@@ -49,6 +50,11 @@ class Estimate:
     n: int
     method: str
     per_prompt: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def of_all_names(self) -> bool:
+        """Whether it is over the first names, of which there are no more."""
+        return self.method.endswith("over names")
 
     @property
     def too_few(self) -> bool:
@@ -112,8 +118,8 @@ def correlation(x: Tensor, y: Tensor) -> Estimate:
     return replace(on_scale, value=float(value), low=low, high=high, per_prompt=by_prompt)
 
 
-def share(hits: Tensor) -> Estimate:
-    """Share of hits [n], independent trials, with the exact binomial interval.
+def share(hits: Tensor, *, of: str = "prompts") -> Estimate:
+    """Share of hits [n], independent trials (`of`: what was drawn), with the exact binomial interval.
 
     A trial may be a share itself, of the few names in a prompt, say: it counts as a trial, since they depend on one
     another, and all of them alike still have an interval, which a mean would not.
@@ -124,7 +130,7 @@ def share(hits: Tensor) -> Estimate:
     n, found, beyond = len(sample), float(sample.sum()), (1 - confidence(_LOOKS.get())) / 2
     low = float(stats.beta.ppf(beyond, found, n - found + 1)) if found else 0.0
     high = float(stats.beta.ppf(1 - beyond, found + 1, n - found)) if found < n else 1.0
-    return Estimate(float(sample.mean()), low, high, n, "exact binomial", tuple(sample.tolist()))
+    return Estimate(float(sample.mean()), low, high, n, f"{BINOMIAL} over {of}", tuple(sample.tolist()))
 
 
 def exact(value: float) -> Estimate:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ioi_fixtures.pytest_fixtures.model_option import NAMED, asked_for
-from ioi_fixtures.pytest_fixtures.subjects import GPT2_SMALL, PLANTED
+from ioi_fixtures.pytest_fixtures.subjects import subject
 from tests.support.places import ROOT
 
 RUN = """
@@ -58,4 +58,4 @@ def test_the_models_of_a_command_line_are_those_that_pytest_reads():
 
 
 def test_subjects_with_a_name_are_known():
-    assert {one.name: one.source for one in (PLANTED, GPT2_SMALL)} == NAMED
+    assert {name: subject(name).source for name in NAMED} == NAMED

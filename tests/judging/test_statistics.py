@@ -240,6 +240,14 @@ def test_a_value_on_the_edge_is_not_promised_a_verdict():
     assert "no reasonable number" in Band(above=3.0).advice(Estimate(3.0, 2.5, 3.5, 100, "test"))
 
 
+def test_more_prompts_are_not_advised_where_a_figure_is_of_names():
+    estimate = share(torch.arange(100) < 93, of="names")
+    assert Band(above=0.9).judge(estimate) == "inconclusive"
+    assert Band(above=0.9).advice(estimate) == (
+        "it is over all 100 names there are: no number of prompts would settle it"
+    )
+
+
 def test_more_prompts_than_a_file_has_are_not_advised():
     band, estimate = Band(above=2.75), Estimate(3.0, 2.5, 3.5, 100, "test")
     assert band.advice(estimate, available=400) == band.advice(estimate)

@@ -8,14 +8,16 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import GPT2Config
 
 from ioi_fixtures.published import FOLDER
-from ioi_fixtures.trained import DIRECTORY
+from ioi_fixtures.trained import DIRECTORY as TRAINED
+from ioi_fixtures.trained import tied
 from lib.instruments.identities import forward_in_plain_transformers, largest_gap
 from lib.instruments.witness import weight_gaps
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
-from lib.models.model import load
+from lib.models.model import hash_weights, load
 from tests.support.rounding import agree, of_weights_in_float32
 
+DIRECTORY = tied.directory()
 TOKENS, LAST = torch.arange(1, 17).view(2, 8), torch.tensor([7, 7])
 
 
@@ -31,9 +33,11 @@ def gaps(model, witness):
     return float(logits), max(weight_gaps(model.weights, witness.weights).values())
 
 
-def test_the_embedded_tied_model_is_stored_as_gpt2_is():
-    said = json.loads((DIRECTORY / "config.json").read_text(encoding="utf-8"))
-    assert "tie_word_embeddings" not in said
+def test_it_is_the_trained_model_stored_as_gpt2_is():
+    with_key, without = (json.loads((path / "config.json").read_text()) for path in (TRAINED, DIRECTORY))
+    assert with_key.pop("tie_word_embeddings")
+    assert without == with_key
+    assert hash_weights(TRAINED) == hash_weights(DIRECTORY)
 
 
 def test_it_is_read_as_tied(witness):

@@ -91,8 +91,8 @@ def test_what_claims_compute_figures_from_is_kept_with_their_labels(monkeypatch,
         monkeypatch.setattr(statistics, kind, getattr(statistics, kind))  # what the plugin replaces is put back
     monkeypatch.setattr(Recorder, "__call__", Recorder.__call__)
     keeping = populations.Keeping(tmp_path / "kept.npz")
-    estimate = statistics.mean_over_prompts(torch.tensor([1.0, 2.0, 3.0]))
-    assert estimate == mean_over_prompts(torch.tensor([1.0, 2.0, 3.0]))
+    estimate = statistics.mean_over_prompts(torch.tensor([1.0, 2.0, 3.0]), of="names")
+    assert estimate == mean_over_prompts(torch.tensor([1.0, 2.0, 3.0]), of="names")
     [(known, kind, values)] = keeping.computed
     assert (known, kind) == (estimate, "mean_over_prompts")
     assert values[0].tolist() == [1, 2, 3]
