@@ -38,12 +38,13 @@ def failing(session: Session) -> list[str]:
 
 
 def measure() -> tuple[Session, dict[str, Session]]:
-    """The run of the intact model, of each mutant, and of the intact model where something else is spoilt."""
+    """The run of the intact model, of each mutant, and of the intact model where something else is spoilt. What holds of
+    any model is not asked of the mutants."""
     intact = _ask("intact", "planted")
     broken = {}
     for name in MUTANTS:
         directory = planted.directory(broken=name)
-        broken[name] = _ask(directory.name, str(directory))
+        broken[name] = _ask(directory.name, str(directory), f"--ignore={evidence.ROOT / 'claims' / TOOLS}")
     for name, spoilt in SPOILT.items():
         with pytest.MonkeyPatch.context() as patch:
             spoilt.spoil(patch)
@@ -51,8 +52,8 @@ def measure() -> tuple[Session, dict[str, Session]]:
     return intact, broken
 
 
-def _ask(name: str, model: str) -> Session:
-    session = run(f"{name}-{PROMPTS}", "--claims-model", model, "--claims-prompts", str(PROMPTS))
+def _ask(name: str, model: str, *less: str) -> Session:
+    session = run(f"{name}-{PROMPTS}", "--claims-model", model, "--claims-prompts", str(PROMPTS), *less)
     print(f"{name}: {len(failing(session))} claims fail", flush=True)
     return session
 
@@ -86,7 +87,7 @@ def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) 
         "",
         f"`planted` with one mechanism broken, or as it is with something else spoilt; {PROMPTS} prompts, one look. A "
         "claim counts where it fails outright; inconclusive ones do not, nor do shares of a logit difference that is "
-        "not above zero: those are not judged. "
+        f"not above zero: those are not judged. {TOOLS}, whose claims hold of any model, is asked where the model is whole. "
         f"On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
         "",
         "## Claims that fail, by family",
