@@ -38,8 +38,8 @@ def failing(session: Session) -> list[str]:
 
 
 def measure() -> tuple[Session, dict[str, Session]]:
-    """The run of the intact model, of each mutant, and of the intact model where something else is spoilt. What holds of
-    any model is not asked of the mutants."""
+    """The run of the intact model, of each mutant, and of the intact model where something else is spoilt. What holds
+    of any model is not asked of the mutants."""
     intact = _ask("intact", "planted")
     broken = {}
     for name in MUTANTS:
@@ -87,7 +87,7 @@ def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) 
         "",
         f"`planted` with one mechanism broken, or as it is with something else spoilt; {PROMPTS} prompts, one look. A "
         "claim counts where it fails outright; inconclusive ones do not, nor do shares of a logit difference that is "
-        f"not above zero: those are not judged. {TOOLS}, whose claims hold of any model, is asked where the model is whole. "
+        f"not above zero: those are not judged. {TOOLS}, whose claims hold of any model, is not asked of mutants. "
         f"On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
         "",
         "## Claims that fail, by family",
