@@ -6,7 +6,7 @@ Other heads are, throughout, those that are in no class of the file at the same 
 
 import pytest
 
-from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS
+from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS, writes_instead
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.judging.statistics import mean_over_prompts
@@ -24,13 +24,16 @@ def test_the_model_does_the_task(ioi, ioi_run, published, record):
     assert difference in claim
 
 
-def test_every_head_attends_where_its_class_does(attending_member, circuit_file, ioi, ioi_run, published, record):
+def test_every_head_attends_where_its_class_does(
+    attending_member, attends_instead, circuit_file, ioi, ioi_run, published, record
+):
     """Head {attending_member} attends where its class does, more than the average other head."""
     claim = published["circuit-file/attention"]
     head, of = attending_member
     attended = attention(ioi_run, query=ioi.positions[of.at], key=ioi.positions[of.attends_to])
     lead = attended[head] - without(attended, circuit_file.heads_at(of.at)).mean(0)
     lead = record(f"attention {of.at} to {of.attends_to} beyond the average head's", mean_over_prompts(lead), claim)
+    record.instead(attends_instead(attending_member))
     assert lead in claim
 
 
@@ -41,6 +44,7 @@ def test_every_class_writes_for_or_against_the_answer(writing_class, model, ioi,
     written = select(written, writing_class.heads).sum(0) * writing_class.sign
     written = whole.share(written)
     written = record(f"attribution {writing_class.writes} / logit difference", written, claim)
+    record.instead(writes_instead(f"the class {writing_class}", written, writing_class.sign))
     assert written in claim
 
 
@@ -51,6 +55,7 @@ def test_every_head_writes_as_its_class_does(writing_member, model, ioi, ioi_run
     written = attribution_by_head(ioi_run, model.weights, ioi.answers)[head] * of.sign
     written = whole.share(written)
     written = record(f"attribution of {head} {of.writes} / logit difference", written, claim)
+    record.instead(writes_instead(head, written, of.sign))
     assert written in claim
 
 

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from ioi_fixtures.circuits.circuit_file import (
+    BEFORE,
     CircuitFile,
     Edge,
     HeadClass,
+    Member,
     by_head,
     other_senders,
     random_places,
@@ -24,7 +26,9 @@ from ioi_fixtures.circuits.circuit_file import (
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.addresses import HeadsAt, Place
+from lib.instruments.attention import attention
 from lib.instruments.path_patching import path_patch_to_heads
+from lib.judging.statistics import Estimate
 from lib.models.activations import Run
 from lib.models.model import Model
 
@@ -115,6 +119,31 @@ def stated_random_circuits(
     shape = {"n_layers": model.weights.n_layers, "n_heads": model.weights.n_heads}
     drawn = [random_places(circuit_file.places, seed, **shape) for seed in range(RANDOM_CIRCUITS)]
     return other_circuits([by_head(places) for places in drawn], abc_means)
+
+
+@pytest.fixture(scope="session")
+def attends_instead(ioi: Batch, ioi_run: Run) -> Callable[[Member], str]:
+    """Where a head attends most from its class's position, and how much where the file says, in words."""
+
+    def in_words(member: Member) -> str:
+        head, of = member
+        query = ioi.positions[of.at]
+        names = (*BEFORE[of.at], of.at)
+        of_all = {name: attention(ioi_run, query=query, key=ioi.positions[name]).mean(-1) for name in names}
+        found = {name: float(attended[head]) for name, attended in of_all.items()}
+        found["other words"] = 1 - sum(found.values())
+        most, stated = max(found, key=found.get), of.attends_to
+        where = "" if most == stated else f" to {most} with {found[most]:.2f},"
+        average = float(of_all[stated].mean())
+        return f"{head} attends from {of.at}{where} to {stated} with {found[stated]:.2f} (all heads: {average:.2f})"
+
+    return in_words
+
+
+def writes_instead(who: object, written: Estimate, sign: int) -> str:
+    """What heads write, in words. written: their share of the logit difference, times the `sign` that a file states."""
+    towards = "for" if written.value * sign > 0 else "against"
+    return f"{who} writes {abs(written.value):.0%} of the logit difference {towards} the answer"
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
+from ioi_fixtures.pytest_fixtures.files_asked import prompt_file, stated_circuit
 from ioi_fixtures.pytest_fixtures.prompt_fixtures import sizes_of_groups
 from ioi_fixtures.pytest_fixtures.selection import (
+    CIRCUIT,
     pytest_collection_modifyitems,
     pytest_generate_tests,
     pytest_ignore_collect,
@@ -143,8 +145,10 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         model = request.getfixturevalue("model")
         weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("every_prompt")
         precision = precision_of(model)
+    from_file, stated = bool(prompts) and option.claims_prompt_file, option.claims_circuit
     return SubjectRecord(
         name=subject.name,
+        about=subject.about,
         directory=str(directory).replace(str(Path.home()), "~", 1),
         weights_hash=weights_hash,
         shape=repr(weights).strip("<>").removeprefix("Weights: "),
@@ -156,6 +160,8 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         prepend_bos=PREPEND_BOS,
         prompts_hash=hash_prompts(prompts) if prompts else "",
         processing=", ".join(name for name, done in PROCESSING.items() if done),
+        prompt_file=prompt_file(option.claims_prompt_file, request.getfixturevalue("chosen")) if from_file else None,
+        circuit_file=stated_circuit(option.claims_circuit, request.config.stash[CIRCUIT]) if stated else None,
         precision=precision,
     )
 

@@ -1,5 +1,5 @@
-"""How the report is laid out: families of claims in the paper's order, where the publications are to be found, and what
-the claims have been seen to fail on."""
+"""How the report is laid out: what the claims are about, families of them in the paper's order, where publications are
+to be found, and what the claims have been seen to fail on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from types import MappingProxyType
 import pytest
 from pydantic import TypeAdapter
 
+from ioi_fixtures.pytest_fixtures.glossary import GLOSSARY, TASK
 from lib.judging.measurements import Mutant
-from lib.plugin.reporting import FAMILIES, MUTANTS, SOURCES
+from lib.plugin.reporting import OUTLINE, Outline
 
 HEADINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -63,5 +64,5 @@ KILLS = Path(__file__).with_name("mutants.json")  # written by `make mutants`
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FAMILIES], config.stash[SOURCES] = dict(HEADINGS), dict(ADDRESSES)
-    config.stash[MUTANTS] = TypeAdapter(list[Mutant]).validate_json(KILLS.read_bytes())
+    mutants = TypeAdapter(list[Mutant]).validate_json(KILLS.read_bytes())
+    config.stash[OUTLINE] = Outline(TASK, dict(HEADINGS), dict(ADDRESSES), dict(GLOSSARY), mutants)

@@ -20,10 +20,11 @@ from lib.models.heads import Head
 @dataclass(frozen=True)
 class Subject:
     """A model that can be asked for. `source` says where it comes from; empty for one that is built here, by its name.
-    `heads` are those that claims name: it has to have them."""
+    `about` says what it is. `heads` are those that claims name: it has to have them."""
 
     name: str
     source: str = ""
+    about: str = ""
     heads: tuple[Head, ...] = tuple(CIRCUIT_HEADS)
 
     def directory(self) -> Path:
@@ -58,7 +59,13 @@ def _built(name: str) -> Path:
         ) from error
 
 
-KNOWN = {name: Subject(name, source=source) for name, source in NAMED.items()}
+ABOUT = {
+    "planted": "weights constructed so that the claims are true of them: this run tests the instruments and the "
+    "library, not GPT-2",
+    "tied": "a small model trained on such sentences, stored as GPT-2 is: this run tests the library, not GPT-2",
+    "gpt2-small": "GPT-2 small itself, the model that the claims were published of",
+}
+KNOWN = {name: Subject(name, source=source, about=ABOUT[name]) for name, source in NAMED.items()}
 BUILT = {"planted": planted.directory, "tied": tied.directory}
 PLANTED, GPT2_SMALL = KNOWN["planted"], KNOWN["gpt2-small"]
 

@@ -30,12 +30,13 @@ START_TOKENS = ("<|endoftext|>", "<|begin_of_text|>", "<s>", "<bos>", "[CLS]")  
 
 @dataclass(frozen=True)
 class Chosen:
-    """The prompts of a file that a session runs, what a reader has to know of the choice, and how many different
-    prompts the file has; None where they are generated and do not run out."""
+    """The prompts of a file that a session runs, what a reader has to know of the choice, how many different prompts
+    the file has (None where they are generated and do not run out), and how many rows."""
 
     prompts: tuple[Prompt, ...]
     notes: tuple[str, ...]
     available: int | None
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def choose_prompts(
     taken = min(at_most, len(prompts))
     drawn = f", drawn by seed {seed}" if taken < len(prompts) else ""
     notes.insert(0, f"{taken:,} of {len(rows):,} rows of {path.name}{drawn}")
-    return Chosen(tuple(sample(prompts, at_most, seed=seed)), tuple(notes), len(prompts))
+    return Chosen(tuple(sample(prompts, at_most, seed=seed)), tuple(notes), len(prompts), len(rows))
 
 
 def sample(prompts: Sequence[Prompt], n: int, *, seed: int) -> list[Prompt]:

@@ -14,9 +14,10 @@ from lib.judging.drawings import Drawing
 from lib.judging.references import Band, Reference, Verdict
 from lib.judging.statistics import Estimate
 
-SCHEMA_VERSION = 4
-# 2 lacks Published.rounding, which is false where it is not said; 3 the outcome "inconclusive", which it never has.
-READABLE = (2, 3, 4)
+SCHEMA_VERSION = 5
+# 2 lacks Published.rounding, which is false where it is not said; 3 the outcome "inconclusive", which it never has; 4
+# says nothing of files, of what a subject is and of what was there instead.
+READABLE = (2, 3, 4, 5)
 Rule = Literal["rounding", "paired", "unpaired", "not comparable", "band alone"]  # see lib/judging/baselines.py
 NOT_COMPARED: tuple[Rule, ...] = ("not comparable", "band alone")
 PER_PROMPT_DIGITS = 6  # significant: a float32 holds 7
@@ -83,10 +84,29 @@ class Shown(Record):
     drawing: Drawing
 
 
+class PromptFile(Record):
+    """The file that prompts were read from."""
+
+    name: str
+    sha256: str
+    rows: int
+    used: int  # prompts of it that claims were asked on, at the most
+
+
+class StatedCircuit(Record):
+    """The circuit file whose claims were asked."""
+
+    name: str
+    sha256: str
+    model: str  # which model it is of, in its own words; may be empty
+    classes: dict[str, str]  # by name, "2.1 2.4 at END"
+
+
 class Subject(Record):
     """What was under test, and everything that could make a rerun differ."""
 
     name: str
+    about: str = ""  # what this model is, for who never heard of it; empty for somebody's own
     directory: str
     weights_hash: str
     shape: str
@@ -98,6 +118,8 @@ class Subject(Record):
     prepend_bos: bool
     prompts_hash: str = ""  # sha256 of the prompts' text and answers; empty where no prompt was run
     processing: str = ""  # what was done to the weights after loading
+    prompt_file: PromptFile | None = None  # None where prompts were generated
+    circuit_file: StatedCircuit | None = None
     precision: str = ""  # in float64: which precision was really there, as measured; empty for another number type
 
 
@@ -114,6 +136,7 @@ class Claim(Record):
     outcome: Literal["passed", "failed", "inconclusive", "error", "skipped"]
     seconds: float
     reason: str  # empty where it passed
+    instead: str = ""  # what was found in place of what it says; empty where it passed
     measurements: list[Measurement]
 
 
@@ -188,6 +211,9 @@ class Session(Record):
     started: str  # ISO 8601, UTC
     seconds: float
     command: str
+    rerun: str = ""  # the options of `command` that any one of its claims needs to be asked again
+    task: str = ""  # what the claims are about, for who never heard of it
+    glossary: dict[str, str] = {}  # words of the claims, and what they mean
     selection: str = ""  # how the user narrowed the run, as typed: "-k 9.9"; empty for everything
     ended: str = ""  # why the run stopped before its end; empty where it did not
     looks: list[int] = []  # how many prompts each look at the claims took; empty in files older than looks

@@ -19,7 +19,8 @@ from lib.judging.references import Reference
 from lib.judging.statistics import Estimate
 from lib.judging.verdicts import in_words
 
-NOTE = "Note"  # the kind of a record that is a sentence
+NOTE = "Note"  # the kind of a record that is a sentence about the run
+INSTEAD = "Instead"  # and of one that says what a model does that does not do what the claim says
 
 
 class Inconclusive(Exception):
@@ -91,6 +92,10 @@ class Recorder:
     def note(self, text: str) -> None:
         """What a reader of the report has to know of the run."""
         self._running.records.append((NOTE, text))
+
+    def instead(self, text: str) -> None:
+        """What the model does, in case it is not what the running claim says: a sentence for who reads why."""
+        self._running.records.append((INSTEAD, text))
 
     @property
     def _running(self) -> Running:

@@ -89,6 +89,11 @@ class Band(BaseModel):
         return f"at least {self.above:g}" if self.above is not None else f"at most {self.below:g}"
 
 
+def origin(source: str) -> str:
+    """What a source's figure is, in a word: published, or stated in somebody's circuit file."""
+    return "stated" if source.startswith("the circuit file") else "published"
+
+
 class Reference(BaseModel):
     """One published figure with the band accepted for it."""
 
@@ -113,7 +118,8 @@ class Reference(BaseModel):
     def explain(self, estimate: Estimate, *, available: int | None = None) -> str:
         """The verdict as one sentence: measured value, band, source, and what to do where it is inconclusive."""
         verdict = self.accept.judge(estimate)
-        says = f"measured {estimate}; accepted: {self.accept}; published: {self.says!r} ({self.source}) <{self.id}>"
+        says = f"measured {estimate}; accepted: {self.accept}; "
+        says += f"{origin(self.source)}: {self.says!r} ({self.source}) <{self.id}>"
         ends = {"pass": "inside the band", "fail": "outside the band"}
         return f"{says}: {ends.get(verdict) or 'inconclusive, ' + self.accept.advice(estimate, available=available)}"
 

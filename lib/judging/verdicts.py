@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Literal
 
 from lib.judging.measurements import Claim, Measurement, Session
+from lib.judging.references import origin
 
 Standing = Literal["holds", "fails", "inconclusive", "error", "skipped"]
 
@@ -25,6 +26,10 @@ WORDS = {
 }
 VERDICT_STANDINGS: dict[str, Standing] = {"pass": "holds", "fail": "fails", "inconclusive": "inconclusive"}
 VERDICT_WORDS = {"pass": "inside", "fail": "outside", "inconclusive": "inconclusive"}
+NOT_HOLDING: tuple[Standing, ...] = ("error", "fails", "inconclusive")
+CONTROL = "Control:"  # how the sentence of one begins
+WHOLE_RUNS = ("", "-m gpu")  # selections that leave no claim out
+SHARED_BY = 3  # claims, from which on a reason that they share is told once
 NO_SUBJECT = "no subject"  # printed for a claim whose file did not even load
 LEAST_DECIMALS, MOST_DECIMALS = 2, 6
 
@@ -40,7 +45,8 @@ def standing(claim: Claim) -> Standing:
 
 def of_any_subject(one: Claim | Measurement) -> str:
     """A claim's name, whatever it is asked of: test_name_movers.py::test_every_name_mover_copies[9.9]."""
-    name = one.test.rpartition("/")[2]
+    file, colons, test = one.test.partition("::")  # a parameter may hold a slash
+    name = f"{file.rpartition('/')[2]}{colons}{test}"
     return name.replace(f"[{one.subject}-", "[", 1).removesuffix(f"[{one.subject}]")
 
 
@@ -60,7 +66,12 @@ def not_passed(claim: Claim) -> list[Measurement]:
 
 
 def why(claim: Claim) -> str:
-    """Why a claim does not hold, as one sentence; empty where it does."""
+    """Why a claim does not hold, as one sentence, and what was found instead; empty where it does."""
+    reason = _why(claim)
+    return f"{reason.rstrip('.')}. Instead: {claim.instead}" if reason and claim.instead else reason
+
+
+def _why(claim: Claim) -> str:
     if claim.outcome == "passed":
         return ""
     if claim.outcome == "failed":
@@ -89,12 +100,56 @@ def precisions(session: Session, subject: str) -> list[str]:
     return [f"{one.dtype}: {one.precision}" for one in session.subjects if one.name == subject and one.precision]
 
 
+def is_control(claim: Claim) -> bool:
+    """Whether it says what must not be found, or what tells a finding from nothing."""
+    return claim.sentence.startswith(CONTROL)
+
+
+def narrowing(session: Session) -> str:
+    """How the run was narrowed to some of the claims, as typed; empty where it was not."""
+    return "" if session.selection in WHOLE_RUNS else session.selection
+
+
+def in_reading_order(session: Session, claims: list[Claim]) -> list[Claim]:
+    """Claims family by family, as the session orders them, those of other files after them."""
+    place = {name: i for i, name in enumerate(session.families)}
+    return sorted(claims, key=lambda claim: place.get(file_of(claim), len(place)))
+
+
+def file_of(claim: Claim) -> str:
+    """The name of the file that a claim stands in."""
+    return claim.test.partition("::")[0].rpartition("/")[2]
+
+
+def not_holding(session: Session, subject: str) -> list[Claim]:
+    """Claims about one subject that do not hold, worst first, and otherwise family by family."""
+    claims = in_reading_order(session, claims_about(session, subject))
+    return worst_first([claim for claim in claims if standing(claim) in NOT_HOLDING])
+
+
+def causes(claims: list[Claim]) -> list[tuple[str, list[Claim]]]:
+    """Reasons that several claims have in common, word for word, and those claims; what most have comes first."""
+    by_reason: dict[str, list[Claim]] = {}
+    for claim in claims:
+        if standing(claim) in NOT_HOLDING:
+            by_reason.setdefault(why(claim), []).append(claim)
+    shared = [(reason, members) for reason, members in by_reason.items() if len(members) >= SHARED_BY]
+    return sorted(shared, key=lambda pair: -len(pair[1]))
+
+
 def verdict_sentence(claims: list[Claim]) -> str:
-    """One sentence: "41 of 43 claims hold, 1 fails, 1 is inconclusive"."""
+    """One sentence, controls apart: "41 of 43 claims hold, 1 fails, 1 is inconclusive; 5 of 5 controls hold"."""
     if not claims:
         return "no claim was run"
+    controls = [claim for claim in claims if is_control(claim)]
+    others = [claim for claim in claims if not is_control(claim)]
+    kinds = {"claim": others, "control": controls}
+    return "; ".join(_counted(of_kind, name) for name, of_kind in kinds.items() if of_kind)
+
+
+def _counted(claims: list[Claim], name: str) -> str:
     counts = Counter(standing(claim) for claim in claims)
-    parts = [f"{counts['holds']} of {len(claims)} {'claim holds' if len(claims) == 1 else 'claims hold'}"]
+    parts = [f"{counts['holds']} of {len(claims)} {f'{name} holds' if len(claims) == 1 else f'{name}s hold'}"]
     for name, one, many in (
         ("fails", "fails", "fail"),
         ("inconclusive", "is inconclusive", "are inconclusive"),
@@ -134,5 +189,5 @@ def in_words(figure: Measurement) -> str:
     """A figure as one line of plain text: measured, accepted, verdict, published."""
     published = figure.published
     parts = (" ".join(measured(figure)), sample(figure), f"accepted: {published.accept}")
-    parts += (VERDICT_WORDS[figure.verdict], f"published: {published.says} ({published.source})")
+    parts += (VERDICT_WORDS[figure.verdict], f"{origin(published.source)}: {published.says} ({published.source})")
     return "; ".join(filter(None, parts))

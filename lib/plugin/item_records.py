@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel
 
-from lib.judging.recorder import NOTE, Running
+from lib.judging.recorder import INSTEAD, NOTE, Running
 
 RECORDS = pytest.StashKey[list[tuple[str, object]]]()  # of an item: type and plain JSON of each of its records
-OF_A_RUN = ("Measurement", "Shown", "Subject", NOTE)  # the records that a test makes when it runs
+OF_A_RUN = ("Measurement", "Shown", "Subject", INSTEAD, NOTE)  # the records that a test makes when it runs
 
 
 def running(item: pytest.Item) -> Running:

@@ -20,7 +20,7 @@ from lib.judging.statistics import Estimate
 from lib.models.backends import BACKENDS, default_backend
 from lib.models.budget import memory_size, within
 from lib.models.model import DTYPES
-from lib.plugin.completeness import claims_are_asked_for
+from lib.plugin.completeness import claims_are_asked_for, narrowed
 from lib.plugin.reporting import Reporting
 
 pytest_plugins = [
@@ -96,7 +96,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-report",
         type=Path,
         metavar="FOLDER",
-        help="Where claims.html and claims.json are written (default: reports).",
+        help="Where claims.html and claims.json are written (default: reports, or reports/narrowed where -k, -m or "
+        "the name of a file or test leaves claims out).",
     )
 
 
@@ -121,7 +122,9 @@ def _at_least(least: int) -> Callable[[str], int]:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     if option.claims_report is None and claims_are_asked_for(config):
-        option.claims_report = config.rootpath / "reports"
+        reports = config.rootpath / "reports"
+        # A part of the claims does not take the place of what all of them said.
+        option.claims_report = reports / "narrowed" if narrowed(config) else reports
     if option.claims_report:
         require_writable(option.claims_report, option="--claims-report")
     _draw_few_examples(config)

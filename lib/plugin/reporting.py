@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pytest
 from rich.console import Console
 
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
-from lib.judging.recorder import NOTE, Inconclusive, Recorder
+from lib.judging.recorder import INSTEAD, NOTE, Inconclusive, Recorder
 from lib.models.budget import BatchHalved
-from lib.plugin.completeness import selection
+from lib.plugin.completeness import options_of_claims, selection
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
 from lib.reports import terminal
 from lib.reports.writing import add_summary, write_reports
@@ -42,9 +42,17 @@ SENTENCE = "sentence"
 UNDECIDED = "undecided"  # the kind of a record that says why a claim was not decided
 NOT_MEASURED = pytest.StashKey[list[str]]()  # filled at collection by whoever decides what is tested
 LOOKS = pytest.StashKey[list[int]]()  # see Session
-FAMILIES = pytest.StashKey[dict[str, str]]()  # and by whoever knows what the claims are about; see Session
-SOURCES = pytest.StashKey[dict[str, str]]()
-MUTANTS = pytest.StashKey[list[Mutant]]()
+OUTLINE = pytest.StashKey["Outline"]()  # and by whoever knows what the claims are about
+
+
+class Outline(NamedTuple):
+    """What a reader needs besides figures; see Session."""
+
+    task: str
+    families: dict[str, str]
+    sources: dict[str, str]
+    glossary: dict[str, str]
+    mutants: list[Mutant]
 
 
 class Guard(Protocol):
@@ -80,6 +88,7 @@ class Reporting:
             started=self.started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self.clock, 1),
             command=shlex.join(["pytest", *sys.argv[1:]]),
+            rerun=shlex.join(options_of_claims(self.config)),
             selection=selection(self.config),
             ended=self.ended,
             versions={"python": sys.version.split()[0], **{name: version(name) for name in VERSIONS_OF}},
@@ -89,10 +98,8 @@ class Reporting:
             notes=sorted(set(self.notes)),
             claims=sorted(self.claims.values(), key=lambda claim: self._place(claim.test)),
             drawings=[shown for test in sorted(self.drawings, key=self._place) for shown in self.drawings[test]],
-            families=self.config.stash.get(FAMILIES, {}),
-            sources=self.config.stash.get(SOURCES, {}),
-            mutants=self.config.stash.get(MUTANTS, []),
             drift=self.drift,
+            **(self.config.stash[OUTLINE]._asdict() if OUTLINE in self.config.stash else {}),
         )
 
     def _place(self, test: str) -> int:
@@ -218,6 +225,7 @@ def claim_of(report: pytest.TestReport | pytest.CollectReport) -> Claim:
         outcome=outcome,
         seconds=round(getattr(report, "duration", 0.0), 3),
         reason=reason,
+        instead="" if outcome == "passed" else " ".join(attached(report, INSTEAD)),
         measurements=records_of(report, Measurement),
     )
 

@@ -1,20 +1,23 @@
 """The claim report: HTML from the records of a session, for a reader who never runs the suite.
 
-Self-contained: style, script and plotly are in it. jinja2 escapes whatever the records hold; what stands in figures is
-escaped in figures.py, because plotly reads its labels as markup. At the end of a run the plugin hands the body to
-pytest-html; a kept run is rendered again by render.py, as a page whose Content-Security-Policy lets nothing but its own
-scripts run or load.
+Self-contained: style, script and plotly are in it, the last packed until the first drawing is opened. jinja2 escapes
+whatever the records hold; what stands in figures is escaped in figures.py, because plotly reads its labels as markup.
+At the end of a run the plugin hands the body to pytest-html; a kept run is rendered again by render.py, as a page whose
+Content-Security-Policy lets nothing but its own scripts run or load.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import re
+import shlex
 from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
@@ -22,6 +25,7 @@ from markupsafe import Markup, escape
 from lib.judging import verdicts
 from lib.judging.drawings import Drawing, Table
 from lib.judging.measurements import Claim, Measurement, Mutant, Session
+from lib.judging.references import origin
 from lib.judging.verdicts import ORDER, VERDICT_STANDINGS, Standing, standing
 from lib.reports import drift_page, figures
 
@@ -70,15 +74,18 @@ class Page(NamedTuple):
     states: list[Standing]  # the standings that occur, best first
     shown: dict[str, list[tuple[int, Drawing]]]  # by claim, its drawings and their places in `data`
     data: list[dict]  # plotly's figures, each once
-    scripts: list[Markup]
+    script: Markup
+    packed: str  # plotly.js; empty where nothing is plotted
     fails_on: dict[str, list[Mutant]]  # by claim
-    numbers: dict[str, int]  # by claim, its address on the page
 
 
 def page(session: Session) -> str:
     """A whole page that stands alone."""
     return TEMPLATES.get_template("report_page.html.jinja").render(
-        title=title(session), style=style(), body=body(session), policy=_policy(_scripts(session))
+        title=title(session),
+        style=style(),
+        body=body(session),
+        policy=_policy([_beside("report.js"), *([plotly()] if _is_plotted(session) else [])]),
     )
 
 
@@ -111,9 +118,9 @@ def body(session: Session) -> Markup:
         states=[state for state in reversed(ORDER) if any(family.counts[state] for family in grouped)],
         shown=shown,
         data=data,
-        scripts=[Markup(script) for script in _scripts(session)],
+        script=Markup(_beside("report.js")),
+        packed=packed(plotly()) if _is_plotted(session) else "",
         fails_on=fails_on(session),
-        numbers={claim.test: i for i, claim in enumerate(session.claims)},
     )
     return Markup(TEMPLATES.get_template("report.html.jinja").render(page=shows))
 
@@ -122,7 +129,7 @@ def families(session: Session) -> list[Family]:
     """Claims by file: those that the session names in its order, then others under their file's name."""
     files: dict[str, list[Claim]] = {name: [] for name in session.families}
     for claim in session.claims:
-        files.setdefault(claim.test.partition("::")[0].rpartition("/")[2], []).append(claim)
+        files.setdefault(verdicts.file_of(claim), []).append(claim)
     return [
         Family(name, session.families.get(name, name), claims, Counter(map(standing, claims)))
         for name, claims in files.items()
@@ -134,6 +141,23 @@ def fails_on(session: Session) -> dict[str, list[Mutant]]:
     """For each claim of the session, by its test, the broken models that it has been seen to fail on."""
     names = {claim.test: verdicts.of_any_subject(claim) for claim in session.claims}
     return {test: [mutant for mutant in session.mutants if name in mutant.kills] for test, name in names.items()}
+
+
+def address(claim: Claim) -> str:
+    """Where a claim is on the page, and on that of any other run: planted/name_movers/every_name_mover_copies[9.9]."""
+    file, _, name = verdicts.of_any_subject(claim).partition("::")
+    family = file.removeprefix("test_").removesuffix(".py")
+    return "_".join(f"{claim.subject}/{family}/{name.removeprefix('test_')}".split())
+
+
+def link_to(claim: Claim) -> str:
+    """A link to it on its own page."""
+    return f"#{quote(address(claim), safe='/[]:,+=()|')}"
+
+
+def command(session: Session, claim: Claim) -> str:
+    """What asks this one claim again."""
+    return f"pytest {shlex.quote(claim.test)} {session.rerun}".strip()
 
 
 def strip(figure: Measurement) -> Strip:
@@ -161,6 +185,26 @@ def linked(source: str, addresses: dict[str, str]) -> Markup:
     return Markup("").join(link.format(addresses[part], part) if part in addresses else escape(part) for part in parts)
 
 
+def with_words(sentence: str, glossary: dict[str, str]) -> Markup:
+    """A sentence, each word of the glossary in it a link to what it means, where it is said first."""
+    if not glossary:
+        return escape(sentence)
+    known = "|".join(map(re.escape, sorted(glossary, key=len, reverse=True)))
+    parts, linked_already = [], set()
+    for part in re.split(rf"(?<![\w+-])({known})(?=s?(?![\w+-]))", sentence):
+        if part in glossary and part not in linked_already:
+            linked_already.add(part)
+            parts.append(Markup('<a class="word" href="#{}">{}</a>').format(word_address(part), part))
+        else:
+            parts.append(escape(part))
+    return Markup("").join(parts)
+
+
+def word_address(word: str) -> str:
+    """Where a word of the glossary stands on the page."""
+    return f"word-{word.replace(' ', '-')}"
+
+
 def changed(session: Session) -> Markup:
     """What changed since the baseline, as a section of its own; empty where this run was compared with none."""
     return Markup(drift_page.section(session.drift)) if session.drift else Markup("")  # escaped there
@@ -174,9 +218,14 @@ def plotly() -> str:
     return get_plotlyjs()
 
 
-def _scripts(session: Session) -> list[str]:
-    plotted = any(not isinstance(one.drawing, Table) for one in session.drawings)
-    return [plotly(), _beside("report.js")] if plotted else []
+@cache
+def packed(script: str) -> str:
+    """A script, compressed and in base64: a third of its size, and nothing that a browser would read at once."""
+    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
+
+
+def _is_plotted(session: Session) -> bool:
+    return any(not isinstance(one.drawing, Table) for one in session.drawings)
 
 
 def _policy(scripts: list[str]) -> str:
@@ -191,8 +240,10 @@ def _beside(name: str) -> str:
 
 # What every page says the same way: the template's own words and functions.
 TEMPLATES.globals.update(
-    {f.__name__: f for f in (standing, strip, linked, changed, verdicts.claims_about, verdicts.verdict_sentence)},
+    {f.__name__: f for f in (standing, strip, linked, changed, origin, address, link_to, command, with_words)},
+    **{f.__name__: f for f in (word_address, verdicts.claims_about, verdicts.verdict_sentence, verdicts.causes)},
     **{f.__name__: f for f in (verdicts.figures_worst_first, verdicts.measured, verdicts.sample, verdicts.why)},
+    **{f.__name__: f for f in (verdicts.is_control, verdicts.narrowing, verdicts.not_holding)},
     describe=figures.describe,
     is_table=lambda drawing: isinstance(drawing, Table),
     marks=verdicts.MARKS,

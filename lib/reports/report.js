@@ -1,8 +1,19 @@
-// Draws a claim's figures when the claim is opened, in the colours the page has at that moment. Figures are data
-// (plotly's traces and layouts) in #drawings; a colour in them is the name of a variable of the style sheet.
+// Draws a claim's figures when the claim is opened, in the colours the page has at that moment, and looks claims up.
+// Figures are data (plotly's traces and layouts) in #drawings; a colour in them is the name of a variable of the style
+// sheet. plotly itself is packed in #plotly, and unpacked when the first figure is to be drawn.
 "use strict";
 
-const drawings = JSON.parse(document.getElementById("drawings").textContent);
+const at = (id) => document.getElementById(id);
+const drawings = JSON.parse(at("drawings")?.textContent ?? "[]");
+let unpacked;
+
+async function unpack() {
+  const bytes = Uint8Array.from(atob(at("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+}
 
 function coloured(value, style) {
   if (Array.isArray(value)) return value.map((each) => coloured(each, style));
@@ -19,25 +30,71 @@ function draw(place) {
   Plotly.react(place, data, layout, { displayModeBar: false, responsive: true });
 }
 
-function reveal(claim) {
-  if (claim && claim.tagName === "DETAILS") claim.open = true;
+async function drawAll(places) {
+  if (!places.length) return;
+  await (unpacked ??= unpack());
+  places.forEach(draw);
 }
 
 // "toggle" does not bubble, but it is captured.
 document.addEventListener("toggle", (event) => {
-  if (event.target.open) event.target.querySelectorAll("[data-drawing]").forEach(draw);
+  if (event.target.open) drawAll(event.target.querySelectorAll("[data-drawing]"));
 }, true);
 
-const redraw = () => document.querySelectorAll("details[open] [data-drawing]").forEach(draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+const opened = () => document.querySelectorAll("details[open] [data-drawing]");
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(opened()));
 for (const [moment, printing] of [["beforeprint", true], ["afterprint", false]]) {
   addEventListener(moment, () => {
     document.documentElement.classList.toggle("printing", printing);
-    redraw();
+    if (window.Plotly) opened().forEach(draw); // at once: the page is printed when this returns
   });
 }
 
-const followed = () => reveal(document.getElementById(decodeURIComponent(location.hash.slice(1))));
+function followed() {
+  const there = at(decodeURIComponent(location.hash.slice(1)));
+  if (!there) return;
+  if (there.hidden) clear();
+  const around = there.closest("details");
+  if (around) around.open = true;
+  there.scrollIntoView();
+}
 addEventListener("hashchange", followed);
+
+const fields = ["text", "family", "state", "kind"].map(at);
+
+function look() {
+  const [text, family, state, kind] = fields.map((field) => field.value.toLowerCase().trim());
+  const words = text.split(/\s+/);
+  let found = 0;
+  const claims = document.querySelectorAll(".claim");
+  for (const claim of claims) {
+    const said = `${claim.id} ${claim.firstElementChild.textContent}`.toLowerCase();
+    const isControl = claim.classList.contains("control");
+    claim.hidden = !(
+      words.every((word) => said.includes(word)) &&
+      (!family || claim.parentElement.id === family) &&
+      (!state || claim.classList.contains(state)) &&
+      (!kind || isControl === (kind === "control"))
+    );
+    found += !claim.hidden;
+  }
+  for (const family of document.querySelectorAll(".family"))
+    family.hidden = !family.querySelector(".claim:not([hidden])");
+  at("found").textContent = found === claims.length ? "" : `${found} of ${claims.length}`;
+}
+
+function clear() {
+  at("search").reset();
+  look();
+}
+
+if (at("search")) {
+  at("search").hidden = false;
+  at("search").addEventListener("input", look);
+  at("search").addEventListener("submit", (event) => event.preventDefault());
+}
+for (const link of document.querySelectorAll("[data-show=bad]"))
+  link.addEventListener("click", () => { at("only-bad").checked = true; });
+
 followed();
-redraw(); // a claim may have been opened before this script was read
+drawAll(opened()); // a claim may have been opened before this script was read

@@ -133,7 +133,7 @@ def test_in_float64_it_says_which_precision_was_really_there(session):
 
 
 def test_a_failure_explains_itself_and_says_how_it_was_measured(session):
-    text = section(session, "claim-1")
+    text = section(session, "planted/movers/copies_too")
     assert "Fails. copy score of 10.0: measured 0.61 [0.55, 0.68] (N = 100); accepted: at least" in text
     assert "because: a replication prints 94.5% for two of the three heads" in text
     assert "measured there as: answer in the top 5 logits" in text
@@ -142,7 +142,7 @@ def test_a_failure_explains_itself_and_says_how_it_was_measured(session):
 
 
 def test_an_inconclusive_claim_names_its_worst_prompt_and_shows_its_drawings(session):
-    text = section(session, "claim-2")
+    text = section(session, "planted/behaviour/difference")
     assert "? inconclusive" in text
     assert f"worst prompt Then {SCRIPT} gave" in text
     html = html_report.page(session)
@@ -152,7 +152,7 @@ def test_an_inconclusive_claim_names_its_worst_prompt_and_shows_its_drawings(ses
 
 
 def test_a_claim_that_could_not_run_says_why(session):
-    assert f"Could not run. {SCRIPT}" in section(session, "claim-4")
+    assert f"Could not run. {SCRIPT}" in section(session, "planted/weights/text")
 
 
 def test_a_drawing_that_several_claims_show_is_in_the_page_once(session):
@@ -162,9 +162,11 @@ def test_a_drawing_that_several_claims_show_is_in_the_page_once(session):
     assert places == ["0", "0"]
 
 
-def test_the_page_is_small_enough_to_mail_and_without_figures_holds_no_script(session):
+def test_the_page_is_small_enough_to_mail_and_without_figures_holds_no_plotly(session):
     assert len(html_report.page(session).encode()) < MOST_BYTES
-    assert "<script" not in html_report.page(all_hold())
+    without = html_report.page(all_hold())
+    assert 'id="plotly"' not in without
+    assert len(without.encode()) < 100_000
 
 
 def test_nothing_is_loaded(session):

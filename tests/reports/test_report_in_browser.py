@@ -45,7 +45,7 @@ def test_every_kind_of_drawing_is_drawn_once_its_claim_is_open(tmp_path):
 
 def test_under_its_own_policy_the_page_draws_and_an_injected_script_does_not_run(tmp_path):
     page = html_report.page(example_session())
-    first = page.index('id="claim-2"')
+    first = page.index('id="planted/behaviour/difference"')
     page = page[:first] + "open " + page[first:] + ATTACK  # an open claim draws itself
     (tmp_path / "page.html").write_text(page, encoding="utf-8", newline="\n")
     dom = dumped(tmp_path / "page.html")

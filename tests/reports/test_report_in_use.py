@@ -66,21 +66,21 @@ def focus_with_tab(page, claim):
 
 
 def test_a_claim_is_reached_opened_and_drawn_by_keyboard_alone(page):
-    focus_with_tab(page, "claim-2")
+    focus_with_tab(page, "planted/behaviour/difference")
     assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # one sees where one is
-    assert not page.value("document.getElementById('claim-2').open")
+    assert not page.value("document.getElementById('planted/behaviour/difference').open")
     page.press("Enter")
-    page.until("document.querySelectorAll('#claim-2 .main-svg').length > 4")
+    page.until("document.getElementById('planted/behaviour/difference').querySelectorAll('.main-svg').length > 4")
     page.press("Enter")
-    page.until("!document.getElementById('claim-2').open")
+    page.until("!document.getElementById('planted/behaviour/difference').open")
 
 
 def test_hovering_over_a_head_map_tells_head_and_value(page):
-    page.value("document.getElementById('claim-0').open = true")
-    page.until("document.querySelector('#claim-0 .heatmaplayer image') !== null")
+    page.value("document.getElementById('planted/movers/copies').open = true")
+    page.until("document.getElementById('planted/movers/copies').querySelector('.heatmaplayer image') !== null")
     x, y = page.value("""
         (() => {
-          const plot = document.querySelector("#claim-0 [data-drawing]");
+          const plot = document.getElementById('planted/movers/copies').querySelector("[data-drawing]");
           plot.scrollIntoView({ block: "center" });
           const { left, top } = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
           return [left + xaxis._offset + xaxis.c2p(7), top + yaxis._offset + yaxis.c2p(10)];
@@ -88,7 +88,9 @@ def test_hovering_over_a_head_map_tells_head_and_value(page):
     """)
     page.point_at(x - 1, y)
     page.point_at(x, y)
-    told = page.until("document.querySelector('#claim-0 .hoverlayer .hovertext')?.textContent")
+    told = page.until(
+        "document.getElementById('planted/movers/copies').querySelector('.hoverlayer .hovertext')?.textContent"
+    )
     assert told == "head 10.7: -1.911"
 
 
@@ -110,9 +112,48 @@ def test_all_text_is_legible(media, scheme, page):
 
 def test_on_paper_a_closed_claim_says_how_it_came_out(page):
     page.show_as(media="print", scheme="dark")
-    seen = " ".join(page.value("document.querySelector('#claim-1 > summary').innerText").split())
+    seen = " ".join(
+        page.value("document.getElementById('planted/movers/copies_too').querySelector('summary').innerText").split()
+    )
     for words in ("✗ fails", "Head 10.0 copies the name it attends to.", "[0.55, 0.68]", "published above 95%"):
         assert words in seen
     assert page.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert min(contrast for _, contrast in page.value(CONTRASTS)) >= LEAST_CONTRAST
     assert page.call("Page.printToPDF", printBackground=False)["data"]
+
+
+def visible(page):
+    claims = "[...document.querySelectorAll('.claim')]"
+    return page.value(f"{claims}.filter((one) => one.checkVisibility()).map((one) => one.id)")
+
+
+def fill(page, field, text):
+    page.value(f"document.getElementById('{field}').value = '{text}'")
+    page.value("document.getElementById('search').dispatchEvent(new Event('input'))")
+
+
+def test_claims_are_found_by_words_family_verdict_and_kind(page):
+    everything = visible(page)
+    fill(page, "text", "10.0 COPIES")
+    assert visible(page) == ["planted/movers/copies_too"]
+    assert page.value("document.getElementById('found').textContent") == f"1 of {len(everything)}"
+    fill(page, "text", "")
+    fill(page, "state", "inconclusive")
+    assert visible(page) == ["planted/behaviour/difference"]
+    fill(page, "kind", "control")
+    assert visible(page) == []
+    assert not page.value("document.getElementById('family-1').checkVisibility()")
+    page.value("location.hash = '#planted/movers/copies'")  # a link to what the search hides shows it
+    page.until("document.getElementById('planted/movers/copies').open")
+    assert visible(page) == everything
+
+
+def test_plotly_is_not_read_before_a_figure_is_opened(page):
+    assert page.value("typeof Plotly") == "undefined"
+    page.value("document.getElementById('planted/movers/copies').open = true")
+    page.until("document.getElementById('planted/movers/copies').querySelector('.main-svg') !== null")
+
+
+def test_a_word_leads_to_what_it_means(page):
+    page.value("location.hash = '#word-copies'")
+    page.until("document.getElementById('glossary').open")

@@ -74,6 +74,9 @@ def example_session() -> Session:
         ],
         families={"test_behaviour.py": "Behaviour", "test_movers.py": "Movers"},
         sources={"Wang et al. 2022": "https://example.org/wang"},
+        task="Answering, as Wang et al. 2022 describe it.",
+        glossary={"copies": f"writes what it attends to {SCRIPT}"},
+        rerun="--claims-seed 3",
     )
 
 
