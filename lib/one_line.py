@@ -15,6 +15,11 @@ def first_of(words: Sequence[str], most: int) -> str:
     return ", ".join(words[:most]) + more
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something: "1 head", "12 heads"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class OneLine:
     """Prints as its repr. Hypothesis would print a dataclass field by field, and a model with all its weights.
 

@@ -15,6 +15,7 @@ from ioi_fixtures.pytest_fixtures.model_option import NAMED
 from ioi_fixtures.trained import tied
 from lib.models.config import CannotLoad, locate, read_config
 from lib.models.heads import Head
+from lib.one_line import counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Subject:
         layers, heads = config["n_layer"], config["n_head"]
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
         if missing:
-            lacks = f"{self.name} has {layers} layers of {heads} heads, so it has no head {max(missing)}"
+            lacks = f"{self.name} has {counted(layers, 'layer')} of {counted(heads, 'head')}, so it has no head {max(missing)}"
             if self.heads == tuple(CIRCUIT_HEADS):
                 raise CannotLoad(
                     f"{lacks}: the claims name heads of a model with at least 12 layers of 12 heads; to claim "

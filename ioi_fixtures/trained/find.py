@@ -38,6 +38,7 @@ from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_log
 from lib.judging.statistics import Estimate, mean_over_prompts, ratio_of_means, share
 from lib.models.heads import Head
 from lib.models.model import Model, load
+from lib.one_line import counted
 
 # Shares of the model's logit difference. What is stated in the file is asked for more than its claim accepts, since
 # claims are asked on other prompts.
@@ -242,10 +243,11 @@ def as_toml(search: Search, unseen: Estimate) -> str:
     lines = [
         f"# Found by ioi_fixtures/trained/find.py on {PROMPTS} prompts of seed {SEED}; the rules and their thresholds "
         "stand there.",
-        f"# {len(search.found)} heads at their positions; alone they have {share:.0%} of the logit difference, "
-        f"{float(search.whole.mean()):.2f}.",
+        f"# {counted(len(search.found), 'head')} at their positions; alone they have {share:.0%} of the logit "
+        f"difference, {float(search.whole.mean()):.2f}.",
         f"# On prompts that the search did not see they have {unseen}.",
-        f'model = "{search.model.weights.n_layers} layers of {search.model.weights.n_heads} heads, '
+        f'model = "{counted(search.model.weights.n_layers, "layer")} of '
+        f"{counted(search.model.weights.n_heads, 'head')}, "
         f'weights {search.model.weights_hash[:12]}"',
     ]
     reads = list(edges(search))

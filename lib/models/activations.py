@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lib.one_line import OneLine
+from lib.one_line import OneLine, counted
 
 # Every activation a run can keep and an edit can replace, and its shape; those without a layer exist once.
 SITES = {
@@ -101,7 +101,7 @@ class Weights(OneLine):
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
-        return f"<Weights: {self.n_layers} layers x {self.n_heads} heads, d_model {self.d_model}>"
+        return f"<Weights: {counted(self.n_layers, 'layer')} x {counted(self.n_heads, 'head')}, d_model {self.d_model}>"
 
 
 class OnDemand(Mapping[str, Tensor]):

@@ -15,6 +15,7 @@ from torch import Tensor
 from lib.models.activations import Weights
 from lib.models.checkpoint import Checkpoint
 from lib.models.folding import fold_attention
+from lib.one_line import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class AttentionWeights:
 
     def __repr__(self) -> str:
         n_layers, n_heads, d_model, _ = self.W_Q.shape
-        return f"<AttentionWeights: {n_layers} layers x {n_heads} heads, d_model {d_model}>"
+        return f"<AttentionWeights: {counted(n_layers, 'layer')} x {counted(n_heads, 'head')}, d_model {d_model}>"
 
 
 def read_attention_weights(directory: Path, *, dtype: torch.dtype = torch.float32) -> AttentionWeights:

@@ -12,6 +12,7 @@ import math
 from html import escape
 
 from lib.judging.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
+from lib.one_line import counted
 
 PRINTED_SHARE = 0.05  # of the largest value: smaller cells are pale, and their numbers would bury the others
 NAMED = 12  # values told in a text alternative, at most: what one sentence can carry
@@ -47,7 +48,7 @@ def describe(drawing: Drawing) -> str:
     match drawing:
         case HeadMap(values=values, unit=unit):
             pairs = [(f"{i}.{j}", value) for i, row in enumerate(values) for j, value in enumerate(row)]
-            what = f"{len(values)} layers by {len(values[0])} heads, in {unit}"
+            what = f"{counted(len(values), 'layer')} by {counted(len(values[0]), 'head')}, in {unit}"
         case Pattern(words=words, weights=weights):
             pairs = [(f"{words[i]} to {words[j]}", w) for i, row in enumerate(weights) for j, w in enumerate(row)]
             what = f"attention over {len(words)} words"

@@ -5,6 +5,7 @@
 
 const at = (id) => document.getElementById(id);
 const drawings = JSON.parse(at("drawings")?.textContent ?? "[]");
+const NARROW = 600; // pixels, in which the numbers in a map's cells would overlap: pointing at a cell tells them
 let unpacked;
 
 async function unpack() {
@@ -27,6 +28,7 @@ function draw(place) {
   const style = getComputedStyle(document.documentElement);
   const { data, layout } = coloured(drawings[place.dataset.drawing], style);
   layout.font.family = getComputedStyle(place).fontFamily;
+  if (place.clientWidth < NARROW) data.forEach((trace) => delete trace.texttemplate);
   Plotly.react(place, data, layout, { displayModeBar: false, responsive: true });
 }
 

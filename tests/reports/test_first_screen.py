@@ -4,6 +4,7 @@ import pytest
 
 from lib.judging.measurements import PromptFile, StatedCircuit
 from lib.judging.verdicts import verdict_sentence
+from lib.one_line import counted
 from lib.reports import html_report
 from tests.reports.test_html_report import Page, text_of
 from tests.support.example_session import HASH, SCRIPT, all_hold, example_session
@@ -118,3 +119,7 @@ def test_what_a_circuit_file_says_is_stated_and_a_wrong_claim_says_what_there_is
     assert "stated it attends to IO" in text
     assert "published it attends to IO" not in text
     assert ". Instead: 10.0 attends from END to S2 with 0.71" in text
+
+
+def test_one_thing_is_not_many():
+    assert (counted(1, "head"), counted(12, "head"), counted(1000, "row")) == ("1 head", "12 heads", "1,000 rows")
