@@ -36,7 +36,8 @@ class Subject:
         layers, heads = config["n_layer"], config["n_head"]
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
         if missing:
-            lacks = f"{self.name} has {counted(layers, 'layer')} of {counted(heads, 'head')}, so it has no head {max(missing)}"
+            shape = f"{counted(layers, 'layer')} of {counted(heads, 'head')}"
+            lacks = f"{self.name} has {shape}, so it has no head {max(missing)}"
             if self.heads == tuple(CIRCUIT_HEADS):
                 raise CannotLoad(
                     f"{lacks}: the claims name heads of a model with at least 12 layers of 12 heads; to claim "
