@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lib.judging.measurements import NOT_COMPARED, Change, Comparison
 
+WEIGHTS = ": weights hash"  # how the name of a setting ends that says which weights a subject has
+HASH = 8  # digits that tell two hashes apart
 RULES = {
     "rounding": "same weights and prompts: only rounding may differ",
     "paired": "same prompts, paired",
@@ -23,7 +25,17 @@ def drift_sentence(comparison: Comparison) -> str:
         (len(comparison.vanished), "is in the baseline alone", "are in the baseline alone"),
     ):
         parts.append(f"{count} {one if count == 1 else many}" if count else "")
-    return ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted"
+    return ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted{_weights(comparison)}"
+
+
+def _weights(comparison: Comparison) -> str:
+    """What a sentence that says nothing drifted must not leave out: ", though the weights of planted changed: ..."."""
+    changed = [
+        f"the weights of {one.name.removesuffix(WEIGHTS)} changed: {one.old[:HASH]} -> {one.new[:HASH]}"
+        for one in comparison.environment
+        if one.name.endswith(WEIGHTS)
+    ]
+    return f", though {' and '.join(changed)}" if changed else ""
 
 
 def largest_first(comparison: Comparison) -> list[Change]:
