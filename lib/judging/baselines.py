@@ -15,7 +15,7 @@ adds up in another order, so its band judges it and a kept value does not. The r
 rate among all figures they judge (Bonferroni), so that one comparison in twenty, not one figure in twenty, is a false
 alarm.
 
-Out of scope: whether a figure lies in its band, which lib/judging/references.py says.
+Out of scope: whether a figure lies in its band (references.py), and which subjects are compared (pairing.py).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from lib.judging.measurements import (
     Setting,
     Subject,
 )
+from lib.judging.pairing import on_other_prompts, paired, under_the_names_of
 from lib.judging.statistics import CONFIDENCE, confidence
 from lib.judging.verdicts import WORDS, standing
 
@@ -93,7 +94,9 @@ def as_baseline(session: Session) -> Session:
 
 def compare(old: Session, new: Session, *, name: str) -> Comparison:
     """`new` against `old`, which was read from `name`. Where only a selection was run, only that is compared, and where
-    the run was stopped, only what it decided."""
+    the run was stopped, only what it decided. All of it bears the names of `new`."""
+    pair = paired(old, new)
+    old = under_the_names_of(new, old)
     if new.ended:
         decided = [claim for claim in new.claims if claim.outcome != "inconclusive"]
         new = new.model_copy(update={"claims": decided})
@@ -118,7 +121,7 @@ def compare(old: Session, new: Session, *, name: str) -> Comparison:
         flips=list(_flips(old, new)),
         appeared=_appeared(old, new),
         vanished=_vanished(old, new),
-        environment=list(_environment(old, new)),
+        environment=[*filter(None, [pair]), *_environment(old, new)],
         notes=list(_notes(old, new, changes)),
     )
 
@@ -136,7 +139,7 @@ def _figures(session: Session) -> dict[Key, Measurement]:
 def _rule(before: Measurement, after: Measurement, then: Subject | None, now: Subject | None) -> Rule:
     if after.published.rounding:
         return "band alone"
-    same_prompts = then and now and (then.prompts_hash, then.seed) == (now.prompts_hash, now.seed)
+    same_prompts = then and now and not on_other_prompts(then, now)
     if before.method == after.method == "exact":
         return "rounding" if same_prompts or before.value == after.value else "not comparable"
     if not same_prompts or len(before.per_prompt) != len(after.per_prompt) or not after.per_prompt:

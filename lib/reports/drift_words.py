@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lib.judging.measurements import NOT_COMPARED, Change, Comparison
+from lib.judging.pairing import SUBJECT
 
 WEIGHTS = ": weights hash"  # how the name of a setting ends that says which weights a subject has
 HASH = 8  # digits that tell two hashes apart
@@ -16,7 +17,7 @@ RULES = {
 
 
 def drift_sentence(comparison: Comparison) -> str:
-    """One sentence: "3 of 156 figures drifted, 1 claim came out differently"."""
+    """One sentence: "3 of 156 figures drifted, 1 claim came out differently (step1000 compared with step2000)"."""
     moved = sum(change.drifted for change in comparison.changes)
     parts = [f"{moved} of {len(comparison.compared)} figures drifted" if moved else ""]
     for count, one, many in (
@@ -25,7 +26,9 @@ def drift_sentence(comparison: Comparison) -> str:
         (len(comparison.vanished), "is in the baseline alone", "are in the baseline alone"),
     ):
         parts.append(f"{count} {one if count == 1 else many}" if count else "")
-    return ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted{_weights(comparison)}"
+    said = ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted{_weights(comparison)}"
+    pairs = [f" ({one.old} compared with {one.new})" for one in comparison.environment if one.name == SUBJECT]
+    return said + "".join(pairs)
 
 
 def _weights(comparison: Comparison) -> str:
