@@ -1,4 +1,4 @@
-"""The pytest side of baselines: two options, and a run that fails where it drifted from the kept one.
+"""The pytest side of baselines: a run that fails where it drifted from the kept one, or is kept itself.
 
 A missing baseline is written and the run fails, so that nobody blesses a number by accident. By which rules a run is
 compared is lib/judging/baselines.py's.
@@ -13,9 +13,10 @@ import pytest
 
 from lib.files import write_whole
 from lib.judging.baselines import BaselineError, as_baseline, compare, read_session
-from lib.judging.measurements import Comparison, Session, as_json
+from lib.judging.measurements import Session, as_json
+from lib.judging.verdicts import NO_SUBJECT, subject_names, verdict_sentence
 from lib.plugin.completeness import selection
-from lib.plugin.reporting import Reporting
+from lib.plugin.reporting import Checked, Reporting
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,23 +42,27 @@ class Guard:
     old: Session | None
     update: bool
 
-    def check(self, new: Session, faults: list[str]) -> Comparison | None:
-        """The comparison; None where the run was kept. Whatever else fails the run is added to `faults`."""
-        if self.old is not None:
-            return compare(self.old, new, name=str(self.path))
+    def check(self, new: Session) -> Checked:
+        """The comparison, or what was kept."""
+        if self.old is None:
+            return self._keep(new)
+        return Checked(compare(self.old, new, name=str(self.path)))
+
+    def _keep(self, new: Session) -> Checked:
         if new.ended:
-            faults.append(f"no baseline was written to {self.path}: the run ended early ({new.ended})")
-            return None
+            return Checked(faults=[f"no baseline was written to {self.path}: the run ended early ({new.ended})"])
         try:
             write_whole(self.path, as_json(as_baseline(new)))
         except OSError as error:
-            faults.append(f"the baseline {self.path} could not be written ({error.strerror}): it is as it was")
-            return None
-        if not self.update:
-            faults.append(
-                f"there was no baseline {self.path}: this run was kept as one. Look at it before you commit it"
+            return Checked(
+                faults=[f"the baseline {self.path} could not be written ({error.strerror}): it is as it was"]
             )
-        return None
+        figures = sum(len(claim.measurements) for claim in new.claims)
+        names = " and ".join(name or NO_SUBJECT for name in subject_names(new))
+        stand = verdict_sentence(new.claims)
+        kept = f"kept in {self.path}: {figures} figures of {names}; in what was kept {stand}"
+        unasked = f"there was no baseline {self.path}: this run was kept as one. Look at it before you commit it"
+        return Checked(says=kept, faults=[] if self.update else [unasked])
 
 
 def pytest_configure(config: pytest.Config) -> None:

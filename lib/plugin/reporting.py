@@ -10,11 +10,11 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pytest
 from rich.console import Console
@@ -47,10 +47,18 @@ SOURCES = pytest.StashKey[dict[str, str]]()
 MUTANTS = pytest.StashKey[list[Mutant]]()
 
 
-class Guard(Protocol):
-    """Compares the session with an earlier run; what fails this one besides is added to `faults`."""
+class Checked(NamedTuple):
+    """What an earlier run says about a session."""
 
-    def check(self, new: Session, faults: list[str]) -> Comparison | None: ...
+    drift: Comparison | None = None
+    says: str = ""  # a line for the terminal
+    faults: Sequence[str] = ()  # what fails the run besides
+
+
+class Guard(Protocol):
+    """Compares the session with an earlier run."""
+
+    def check(self, new: Session) -> Checked: ...
 
 
 class Reporting:
@@ -70,7 +78,7 @@ class Reporting:
         self.written: list[Path] = []
         self.ended = ""
         self.guard: Guard | None = None
-        self.drift: Comparison | None = None
+        self.checked = Checked()
         self.measured: Session | None = None  # what was written at the end
         self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
@@ -92,7 +100,7 @@ class Reporting:
             families=self.config.stash.get(FAMILIES, {}),
             sources=self.config.stash.get(SOURCES, {}),
             mutants=self.config.stash.get(MUTANTS, []),
-            drift=self.drift,
+            drift=self.checked.drift,
         )
 
     def _place(self, test: str) -> int:
@@ -162,14 +170,15 @@ class Reporting:
         folder = self.config.option.claims_report
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             if self.guard:
-                self.drift = self.guard.check(self.session(), self.faults)
+                self.checked = self.guard.check(self.session())
+                self.faults += self.checked.faults
             self.measured = self.session()
             self.reports[folder / "claims.json"] = as_json(self.measured)
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 self.faults += add_summary(self.session(), summary)
         yield
         left_open = any(claim.outcome == "inconclusive" for claim in self.claims.values())
-        failed = self.faults or left_open or (self.drift and self.drift.drifted)
+        failed = self.faults or left_open or (self.checked.drift and self.checked.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -192,6 +201,8 @@ class Reporting:
             terminal.render(self.session(), console)
             if self.written:
                 terminalreporter.write_line(f"written: {' and '.join(map(str, self.written))}")
+        if self.checked.says:
+            terminalreporter.write_line(self.checked.says)
         for fault in self.faults:
             terminalreporter.write_line(fault, red=True)
 

@@ -143,6 +143,17 @@ def test_what_is_no_baseline_is_a_usage_error_before_any_claim_runs(text, says, 
     assert run("--claims-update-baseline").ret == pytest.ExitCode.OK
 
 
+def test_what_was_kept_is_said_and_which_claims_failed_in_it(run):
+    result = run("--claims-update-baseline", values="0 0 5")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["kept in kept.json: 2 figures of toy; in what was kept 1 of 2 claims hold, 1 is inconclusive"]
+    )
+    result = run("--claims-update-baseline")
+    result.stdout.fnmatch_lines(["kept in kept.json: 2 figures of toy; in what was kept 2 of 2 claims hold"])
+    run().stdout.no_fnmatch_line("kept in*")
+
+
 def test_updating_no_file_is_a_usage_error(run):
     result = run("--claims-update-baseline", baseline="")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
