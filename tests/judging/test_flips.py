@@ -1,8 +1,9 @@
-"""Which verdicts that move are drift."""
+"""Which verdicts that move are drift, and which claims are known to fail."""
 
 import pytest
 
 from lib.judging.baselines import compare
+from lib.judging.flips import newly_failing
 from lib.judging.verdicts import standing
 from lib.reports.drift_words import drift_sentence
 from tests.judging.test_baselines import TEST, VALUES, mean, session
@@ -52,3 +53,16 @@ def test_any_other_verdict_that_moves_is_drift_on_any_prompts(one, other):
 def test_where_one_run_does_not_say_its_prompts_they_are_not_taken_for_others():
     new = run("inconclusive", prompts_hash="two").model_copy(update={"subjects": []})
     assert compare(run("holds"), new, name="k").flips
+
+
+@pytest.mark.parametrize("now", OUTCOMES)
+@pytest.mark.parametrize("then", OUTCOMES)
+def test_a_claim_is_known_to_fail_where_it_ran_and_did_not_hold_then_and_now(then, now):
+    bad = ("fails", "inconclusive")
+    known = now in ("holds", "skipped") or (now in bad and then in bad)
+    assert newly_failing(run(then), run(now)) == ([] if known else [TEST])
+
+
+def test_a_claim_that_the_kept_run_lacks_is_not_known_to_fail():
+    old = run("fails").model_copy(update={"claims": [], "selection": "-k x"})
+    assert newly_failing(old, run("fails")) == [TEST]

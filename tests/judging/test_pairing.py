@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lib.judging.baselines import compare
+from lib.judging.flips import newly_failing
 from lib.judging.pairing import paired
 from lib.reports.drift_words import drift_sentence
 from tests.judging.test_baselines import VALUES, mean, session
@@ -80,3 +81,11 @@ def test_a_file_that_could_not_be_loaded_is_no_subject():
     comparison = compare(one, two.model_copy(update={"claims": [*two.claims, broken]}), name="k")
     assert len(comparison.changes) == 1
     assert comparison.appeared == ["claims/test_b.py"]
+
+
+def test_a_claim_of_a_paired_subject_is_known_to_fail():
+    failing = RUN.model_copy(update={"claims": [RUN.claims[0].model_copy(update={"outcome": "failed"})]})
+    assert newly_failing(called("step1000", failing), called("step2000", failing)) == []
+    assert newly_failing(called("step1000", RUN), called("step2000", failing)) == [
+        "claims/test_movers.py::test_difference[step2000]"
+    ]
