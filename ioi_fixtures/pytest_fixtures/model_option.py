@@ -14,18 +14,27 @@ import pytest
 
 from lib.models.config import CannotLoad, is_path, locate
 
-# Subjects that have a name of their own, and where they are on the hub; those that are nowhere are built here.
-NAMED = {"planted": "", "tied": "", "gpt2-small": "openai-community/gpt2"}
+# Subjects that have a name of their own, and where they are on the hub; those that are built here, under that name.
+NAMED = {"planted": "planted", "tied": "tied", "gpt2-small": "openai-community/gpt2"}
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """The first hook that is called, before the next plugin is imported. The option itself is lib.plugin's."""
-    for name in asked_for(pluginmanager.get_plugin("pytestconfig").invocation_params.args):
-        if name not in NAMED and (Path(name).expanduser().is_dir() or is_path(name)):
+    for asked in asked_for(pluginmanager.get_plugin("pytestconfig").invocation_params.args):
+        _, source = name_and_source(asked)
+        if source not in NAMED and (Path(source).expanduser().is_dir() or is_path(source)):
             try:
-                locate(name)
+                locate(source)
             except CannotLoad as error:
-                raise pytest.UsageError(f"{name} cannot be tested: {error}") from error
+                raise pytest.UsageError(f"{source} cannot be tested: {error}") from error
+
+
+def name_and_source(asked: str) -> tuple[str, str]:
+    """What NAME=SOURCE says. The name is empty where none is given: in what holds no `=` behind a name without a
+    slash, or is a path as it stands, such as a folder called step=1000."""
+    name, _, source = asked.partition("=")
+    given = name and source and "/" not in name and not Path(asked).expanduser().exists()
+    return (name, source) if given else ("", asked)
 
 
 def asked_for(arguments: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ def _subjects(config: pytest.Config) -> list:
     asked = config.option.claims_model
     if not asked:
         return [_with_heads(config, PLANTED), pytest.param(_with_heads(config, GPT2_SMALL), marks=pytest.mark.gpu)]
-    chosen = [_with_heads(config, subject(name)) for name in dict.fromkeys(asked)]
+    chosen = list(dict.fromkeys(_with_heads(config, subject(one)) for one in asked))
     names = [one.name for one in chosen]
     twice = {name for name in names if names.count(name) > 1}
     chosen = [replace(one, name=one.source) if one.name in twice else one for one in chosen]

@@ -1,17 +1,17 @@
 """Subjects: the models under test, by name.
 
 `planted` and `tied` are built on the spot and need nothing; `gpt2-small` is the real model, from the hub or its local
-cache; any other name is a directory or a hub model of the same architecture.
+cache; any other name is a directory or a hub model of the same architecture, which NAME=SOURCE calls by another name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ioi_fixtures import planted
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
-from ioi_fixtures.pytest_fixtures.model_option import NAMED
+from ioi_fixtures.pytest_fixtures.model_option import NAMED, name_and_source
 from ioi_fixtures.trained import tied
 from lib.models.config import CannotLoad, locate, read_config
 from lib.models.heads import Head
@@ -20,18 +20,18 @@ from lib.one_line import counted
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that can be asked for. `source` says where it comes from; empty for one that is built here, by its name.
+    """A model that can be asked for. `source` says where it comes from: a directory, the hub, or what BUILT builds.
     `about` says what it is. `heads` are those that claims name: it has to have them."""
 
     name: str
-    source: str = ""
+    source: str
     about: str = ""
     heads: tuple[Head, ...] = tuple(CIRCUIT_HEADS)
 
     def directory(self) -> Path:
         """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model without the heads
         that claims name."""
-        directory = locate(self.source) if self.source else _built(self.name)
+        directory = _built(self.source) if self.source in BUILT else locate(self.source)
         config = read_config(directory)
         layers, heads = config["n_layer"], config["n_head"]
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
@@ -72,9 +72,12 @@ BUILT = {"planted": planted.directory, "tied": tied.directory}
 PLANTED, GPT2_SMALL = KNOWN["planted"], KNOWN["gpt2-small"]
 
 
-def subject(name: str) -> Subject:
-    """The subject that `--claims-model name` asks for."""
-    if name in KNOWN:
-        return KNOWN[name]
-    path = Path(name).expanduser()
-    return Subject(path.resolve().name, source=str(path.resolve())) if path.is_dir() else Subject(name, source=name)
+def subject(asked: str) -> Subject:
+    """The subject that `--claims-model asked` asks for."""
+    name, source = name_and_source(asked)
+    if name:
+        return replace(subject(source), name=name)
+    if source in KNOWN:
+        return KNOWN[source]
+    path = Path(source).expanduser()
+    return Subject(path.resolve().name, source=str(path.resolve())) if path.is_dir() else Subject(source, source=source)

@@ -15,7 +15,8 @@ adds up in another order, so its band judges it and a kept value does not. The r
 rate among all figures they judge (Bonferroni), so that one comparison in twenty, not one figure in twenty, is a false
 alarm.
 
-Out of scope: whether a figure lies in its band, which lib/judging/references.py says.
+Out of scope: whether a figure lies in its band (references.py), which subjects are compared (pairing.py), and how
+claims came out (flips.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 from pydantic import ValidationError
 from scipy import stats
 
+from lib.judging.flips import flips
 from lib.judging.measurements import (
     NOT_COMPARED,
     READABLE,
@@ -42,8 +44,9 @@ from lib.judging.measurements import (
     Setting,
     Subject,
 )
+from lib.judging.pairing import on_other_prompts, paired, under_the_names_of
 from lib.judging.statistics import CONFIDENCE, confidence
-from lib.judging.verdicts import WORDS, standing
+from lib.judging.verdicts import standing
 
 # How far rounding alone may move a number x: this times (1 + |x|). Measured in float32 on the reference model, with
 # other instructions and with products added up in other orders (docs/evidence/MACHINES.md): a prompt moved by up to
@@ -93,7 +96,9 @@ def as_baseline(session: Session) -> Session:
 
 def compare(old: Session, new: Session, *, name: str) -> Comparison:
     """`new` against `old`, which was read from `name`. Where only a selection was run, only that is compared, and where
-    the run was stopped, only what it decided."""
+    the run was stopped, only what it decided. All of it bears the names of `new`."""
+    pair = paired(old, new)
+    old = under_the_names_of(new, old)
     if new.ended:
         decided = [claim for claim in new.claims if claim.outcome != "inconclusive"]
         new = new.model_copy(update={"claims": decided})
@@ -111,15 +116,16 @@ def compare(old: Session, new: Session, *, name: str) -> Comparison:
         change = _change(before[key], after[key], rules[key], error, rounding, arms)
         end = _end_that_moved(before[key], after[key], change) if same_looks and rules[key] == "rounding" else None
         changes.append(end or change)
+    drift, explained = flips(old, new)
     return Comparison(
         baseline=name,
         started=old.started,
         changes=changes,
-        flips=list(_flips(old, new)),
+        flips=drift,
         appeared=_appeared(old, new),
         vanished=_vanished(old, new),
-        environment=list(_environment(old, new)),
-        notes=list(_notes(old, new, changes)),
+        environment=[*filter(None, [pair]), *_environment(old, new)],
+        notes=[*map(_explained, explained), *_notes(old, new, changes)],
     )
 
 
@@ -136,7 +142,7 @@ def _figures(session: Session) -> dict[Key, Measurement]:
 def _rule(before: Measurement, after: Measurement, then: Subject | None, now: Subject | None) -> Rule:
     if after.published.rounding:
         return "band alone"
-    same_prompts = then and now and (then.prompts_hash, then.seed) == (now.prompts_hash, now.seed)
+    same_prompts = then and now and not on_other_prompts(then, now)
     if before.method == after.method == "exact":
         return "rounding" if same_prompts or before.value == after.value else "not comparable"
     if not same_prompts or len(before.per_prompt) != len(after.per_prompt) or not after.per_prompt:
@@ -196,14 +202,6 @@ def _rounding(then: Subject | None, now: Subject | None) -> float:
     return max(ROUNDING[subject.dtype if subject else "float32"] for subject in (then, now))
 
 
-def _flips(old: Session, new: Session) -> Iterator[Flip]:
-    before = {claim.test: claim for claim in old.claims}
-    for claim in new.claims:
-        if claim.test in before and standing(claim) != standing(before[claim.test]):
-            was, now = WORDS[standing(before[claim.test])], WORDS[standing(claim)]
-            yield Flip(test=claim.test, sentence=claim.sentence, old=was, new=now)
-
-
 def _appeared(old: Session, new: Session) -> list[str]:
     """Also where only a selection was kept, if it has nothing of this run: no run passes compared with nothing."""
     known = {claim.test for claim in old.claims}
@@ -248,6 +246,10 @@ def _environment(old: Session, new: Session) -> Iterator[Setting]:
     for id, (before, after) in edited.items():
         yield from _setting(f"accepted band of {id}", str(before.accept), str(after.accept))
         yield from _setting(f"published figure of {id}", before.says, after.says)
+
+
+def _explained(flip: Flip) -> str:
+    return f"{flip.sentence} {flip.old} -> {flip.new}, as other prompts may have it: no drift. {flip.test}"
 
 
 def _setting(name: str, old: str, new: str) -> Iterator[Setting]:

@@ -42,8 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--claims-model",
         action="append",
-        metavar="NAME_OR_DIR",
-        help="Test this model instead of the default ones: a subject's name, a directory or a hub name. Repeatable.",
+        metavar="[NAME=]MODEL",
+        help="Test this model instead of the default ones: a subject's name, a directory or a hub name; NAME= in front "
+        "of it is what reports call it. Repeatable.",
     )
     group.addoption(
         "--claims-device",

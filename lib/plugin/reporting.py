@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -55,10 +55,19 @@ class Outline(NamedTuple):
     mutants: list[Mutant]
 
 
-class Guard(Protocol):
-    """Compares the session with an earlier run; what fails this one besides is added to `faults`."""
+class Checked(NamedTuple):
+    """What an earlier run says about a session."""
 
-    def check(self, new: Session, faults: list[str]) -> Comparison | None: ...
+    drift: Comparison | None = None
+    says: str = ""  # a line for the terminal
+    faults: Sequence[str] = ()  # what fails the run besides
+    excuses: bool = False  # whether the claims that do not hold are to leave the run green
+
+
+class Guard(Protocol):
+    """Compares the session with an earlier run."""
+
+    def check(self, new: Session) -> Checked: ...
 
 
 class Reporting:
@@ -78,7 +87,8 @@ class Reporting:
         self.written: list[Path] = []
         self.ended = ""
         self.guard: Guard | None = None
-        self.drift: Comparison | None = None
+        self.checked = Checked()
+        self.failed_claims = 0  # reports of a claim's phases that failed, as pytest counts those of all tests
         self.measured: Session | None = None  # what was written at the end
         self.faults: list[str] = []  # of reporting itself: they fail the run, whatever the claims say
 
@@ -98,7 +108,7 @@ class Reporting:
             notes=sorted(set(self.notes)),
             claims=sorted(self.claims.values(), key=lambda claim: self._place(claim.test)),
             drawings=[shown for test in sorted(self.drawings, key=self._place) for shown in self.drawings[test]],
-            drift=self.drift,
+            drift=self.checked.drift,
             **(self.config.stash[OUTLINE]._asdict() if OUTLINE in self.config.stash else {}),
         )
 
@@ -142,6 +152,7 @@ class Reporting:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the phase that decides. A failing setup or teardown outweighs what the call said, and a later look what
         an earlier one left open."""
+        self.failed_claims += is_claim(report) and report.failed and not hasattr(report, "wasxfail")
         decides = report.when == "call" or not report.passed
         if is_claim(report) and decides and (report.outcome != "rerun" or hasattr(report, "left_open")):
             self._keep(report)
@@ -169,16 +180,20 @@ class Reporting:
         folder = self.config.option.claims_report
         if folder and self.claims and not hasattr(self.config, "workerinput"):
             if self.guard:
-                self.drift = self.guard.check(self.session(), self.faults)
+                self.checked = self.guard.check(self.session())
+                self.faults += self.checked.faults
             self.measured = self.session()
             self.reports[folder / "claims.json"] = as_json(self.measured)
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 self.faults += add_summary(self.session(), summary)
         yield
         left_open = any(claim.outcome == "inconclusive" for claim in self.claims.values())
-        failed = self.faults or left_open or (self.drift and self.drift.drifted)
+        failed = self.faults or left_open or (self.checked.drift and self.checked.drift.drifted)
         if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        only_claims = session.testsfailed == self.failed_claims and not self.faults
+        if self.checked.excuses and only_claims and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+            session.exitstatus = pytest.ExitCode.OK
 
     @pytest.hookimpl(specname="pytest_sessionfinish", wrapper=True, trylast=True)  # the terminal's is around this
     def pytest_sessionfinish_of_pytest_html(self) -> Iterator[None]:
@@ -199,6 +214,8 @@ class Reporting:
             terminal.render(self.session(), console)
             if self.written:
                 terminalreporter.write_line(f"written: {' and '.join(map(str, self.written))}")
+        if self.checked.says:
+            terminalreporter.write_line(self.checked.says)
         for fault in self.faults:
             terminalreporter.write_line(fault, red=True)
 

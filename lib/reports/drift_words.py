@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from lib.judging.measurements import NOT_COMPARED, Change, Comparison
+import re
 
+from lib.judging.measurements import NOT_COMPARED, Change, Comparison
+from lib.judging.pairing import SUBJECT
+
+WEIGHTS = ": weights hash"  # how the name of a setting ends that says which weights a subject has
+HASH = 8  # digits that tell two hashes apart
 RULES = {
     "rounding": "same weights and prompts: only rounding may differ",
     "paired": "same prompts, paired",
@@ -14,7 +19,7 @@ RULES = {
 
 
 def drift_sentence(comparison: Comparison) -> str:
-    """One sentence: "3 of 156 figures drifted, 1 claim came out differently"."""
+    """One sentence: "3 of 156 figures drifted, 1 claim came out differently (step1000 compared with step2000)"."""
     moved = sum(change.drifted for change in comparison.changes)
     parts = [f"{moved} of {len(comparison.compared)} figures drifted" if moved else ""]
     for count, one, many in (
@@ -23,7 +28,24 @@ def drift_sentence(comparison: Comparison) -> str:
         (len(comparison.vanished), "is in the baseline alone", "are in the baseline alone"),
     ):
         parts.append(f"{count} {one if count == 1 else many}" if count else "")
-    return ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted"
+    said = ", ".join(filter(None, parts)) or f"none of {len(comparison.compared)} figures drifted{_weights(comparison)}"
+    pairs = [f" ({one.old} compared with {one.new})" for one in comparison.environment if one.name == SUBJECT]
+    return said + "".join(pairs)
+
+
+def _weights(comparison: Comparison) -> str:
+    """What a sentence that says nothing drifted must not leave out: ", though the weights of planted changed: ..."."""
+    changed = [
+        f"the weights of {one.name.removesuffix(WEIGHTS)} changed: {one.old[:HASH]} -> {one.new[:HASH]}"
+        for one in comparison.environment
+        if one.name.endswith(WEIGHTS)
+    ]
+    return f", though {' and '.join(changed)}" if changed else ""
+
+
+def _shown(value: str) -> str:
+    """A value, a hash no longer than a reader compares."""
+    return value[:12] if re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def largest_first(comparison: Comparison) -> list[Change]:
@@ -56,7 +78,10 @@ def drift_list(comparison: Comparison) -> list[tuple[str, list[str]]]:
         ),
         ("Not in the baseline", comparison.appeared),
         ("In the baseline alone", comparison.vanished),
-        ("Different around it", [f"{one.name}: {one.old} -> {one.new}" for one in comparison.environment]),
+        (
+            "Different around it",
+            [f"{one.name}: {_shown(one.old)} -> {_shown(one.new)}" for one in comparison.environment],
+        ),
         ("Note", comparison.notes),
     ]
     return [(heading, lines) for heading, lines in sections if lines]

@@ -143,6 +143,87 @@ def test_what_is_no_baseline_is_a_usage_error_before_any_claim_runs(text, says, 
     assert run("--claims-update-baseline").ret == pytest.ExitCode.OK
 
 
+def test_what_was_kept_is_said_and_which_claims_failed_in_it(run):
+    result = run("--claims-update-baseline", values="0 0 5")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["kept in kept.json: 2 figures of toy; in what was kept 1 of 2 claims hold, 1 is inconclusive"]
+    )
+    result = run("--claims-update-baseline")
+    result.stdout.fnmatch_lines(["kept in kept.json: 2 figures of toy; in what was kept 2 of 2 claims hold"])
+    run().stdout.no_fnmatch_line("kept in*")
+
+
+def test_claims_that_failed_in_the_baseline_too_are_excused_where_that_is_asked_for(run):
+    run("--claims-update-baseline", values="0 0 0")
+    assert run(values="0 0 0").ret == pytest.ExitCode.TESTS_FAILED
+    result = run("--claims-known-failures", values="0 0 0")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["0 of 2 claims hold, 2 fail, as in the baseline; nothing drifted"])
+    assert run("--claims-known-failures", "-k", "mean", values="0 0 0").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("values", ["0 0 0.0003", "1.5 2.0 2.5"], ids=["moved", "hold"])
+def test_what_drifted_is_not_excused_though_it_is_known_to_fail(values, run):
+    run("--claims-update-baseline", values="0 0 0")
+    result = run("--claims-known-failures", values=values)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*as in the baseline*")
+
+
+def test_a_claim_that_held_in_the_baseline_is_not_excused(run, kept):
+    result = run("--claims-known-failures", values="0 0 0")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["2 claims are not known to fail: claims/test_toy.py::test_mean[[]toy], *largest*"])
+    assert run("--claims-known-failures").ret == pytest.ExitCode.OK
+
+
+STRICT = """
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session):
+    done = yield
+    session.testsfailed += 1
+    return done
+"""
+NOT_EXCUSED = {
+    "stopped": ("", ["-x"]),
+    "no claim": ("def test_no_claim():\n    assert False\n", []),
+    "could not be run": ('def test_broken(subject, nothing):\n    """It is."""\n', []),
+    "could not be loaded": ("import nothing\n", []),
+    "another plugin": ("", ["-p", "strict"]),
+}
+
+
+@pytest.mark.parametrize("case", NOT_EXCUSED)
+def test_nothing_but_claims_that_fail_is_excused(case, run, pytester):
+    """Neither on the first run that is like that nor where it was kept so."""
+    text, arguments = NOT_EXCUSED[case]
+    pytester.syspathinsert()
+    pytester.makepyfile(strict=STRICT)
+    for add_before in (False, True):
+        file = Path("claims", "test_other.py")
+        file.write_text(text if add_before else "", encoding="utf-8")
+        run("--claims-update-baseline", values="0 0 0")
+        file.write_text(text, encoding="utf-8")
+        result = run("--claims-known-failures", *arguments, values="0 0 0")
+        assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.USAGE_ERROR)
+
+
+def test_a_report_that_cannot_be_written_is_not_excused(run, monkeypatch):
+    run("--claims-update-baseline", values="0 0 0")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/sys/summary.md")
+    assert run("--claims-known-failures", values="0 0 0").ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(("baseline", "update"), [("", []), (KEPT, ["--claims-update-baseline"])])
+def test_known_failures_of_no_kept_run_are_a_usage_error(baseline, update, run):
+    result = run("--claims-known-failures", *update, baseline=baseline)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --claims-known-failures *name it with --claims-baseline FILE*"])
+
+
 def test_updating_no_file_is_a_usage_error(run):
     result = run("--claims-update-baseline", baseline="")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -75,6 +75,11 @@ def test_quick(subject, record):
     """It takes no time."""
     record.head_map("quick map", "units", torch.eye(2))
 '''
+FAILS = '''
+def test_fails(subject):
+    """It fails."""
+    assert False
+'''
 CRASHES = '''
 import os
 
@@ -180,6 +185,21 @@ def test_a_usage_error_in_a_worker_is_one_line(wrong, says, tmp_path):
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said
     assert not (tmp_path / "reports" / "claims.json").exists()
+
+
+def test_claims_that_are_known_to_fail_are_excused_with_workers_too(tmp_path):
+    project(tmp_path, first=FAILS, second=SECOND)
+    asked = ("--claims-baseline", "kept.json")
+    said, status = run(tmp_path, *asked, "--claims-update-baseline")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "kept in kept.json: 0 figures of toy; in what was kept 1 of 2 claims hold, 1 fails" in said
+    said, status = run(tmp_path, *asked, "--claims-known-failures")
+    assert status == pytest.ExitCode.OK
+    assert said.count("1 of 2 claims hold, 1 fails, as in the baseline; nothing drifted") == 1
+    (tmp_path / "claims" / "test_third.py").write_text(FAILS, encoding="utf-8")
+    said, status = run(tmp_path, *asked, "--claims-known-failures")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert "1 claim is not known to fail: claims/test_third.py::test_fails[toy]\n" in said
 
 
 def test_gpus_are_given_out_in_turn_unless_one_was_asked_for():
