@@ -24,8 +24,14 @@ def selection(config: pytest.Config) -> str:
     words += ["--last-failed"] if config.getoption("lf", False) else []
     asked = _asked(config)
     if not any(path in (folder, *folder.parents) for path in asked.values()):
-        words += [argument for argument, path in asked.items() if folder in path.parents]
+        words += [_from_root(argument, path, config) for argument, path in asked.items() if folder in path.parents]
     return shlex.join(words)
+
+
+def _from_root(argument: str, path: Path, config: pytest.Config) -> str:
+    """The same wherever the session was started: the path from the root, and the test in the file."""
+    _, separator, test = argument.partition("::")
+    return f"{path.relative_to(config.rootpath).as_posix()}{separator}{test}"
 
 
 def _asked(config: pytest.Config) -> dict[str, Path]:
