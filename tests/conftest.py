@@ -29,6 +29,7 @@ SLOW = (
     "test_instruments_at_scale.py",
     "test_looks.py",
     "test_mutants.py",
+    "test_wheel.py",
     "test_canaries.py",
     "test_circuit_file.py",
     "test_planted.py",

@@ -28,15 +28,17 @@ MAY_IMPORT = {
     "claims": {"lib.models", "lib.instruments", "lib.judging"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "pytest_fixtures")},
     "benchmarks": {"lib", "ioi_fixtures"},
+    "__main__": {"lib.reports"},
 }
 KNOWS_PYTEST = {"lib.plugin", "ioi_fixtures.pytest_fixtures", "ioi_fixtures.controls", "claims", "benchmarks"}
+KNOWS_PYTEST |= {"__main__"}
 PYTEST = {"pytest", "_pytest", "pytest_html", "xdist"}
 # Where models are run by the hooking library, and where that library is broken to see what notices.
 FAULTS = {f"ioi_fixtures/controls/{name}.py" for name in ("faults", "lifecycle_faults")}
 KNOWS_THE_LIBRARY = {"lib/models/backends/hooks.py"} | FAULTS
 OURS = {"lib", "ioi_fixtures", "claims", "benchmarks", "tests"}
 FILES = [path for folder in ("lib", "ioi_fixtures", "claims", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-FILES.sort()
+FILES = sorted([ROOT / "__main__.py", *FILES])
 
 
 def named(path):
@@ -103,6 +105,7 @@ UPWARD = {
     "ioi_fixtures.pytest_fixtures": "from ioi_fixtures.controls.hook_loops import put",
     "claims": "from lib.plugin import pytest_plugin",
     "benchmarks": "from tests.support import rounding",
+    "__main__": "from lib.judging import baselines",
 }
 
 

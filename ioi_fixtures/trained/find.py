@@ -239,16 +239,15 @@ def check(search: Search) -> Estimate:
 
 def as_toml(search: Search, unseen: Estimate) -> str:
     """The circuit as a circuit file. unseen: its share of the logit difference on prompts that were not searched."""
-    [share] = search.alone([search.found]).tolist()
+    [share], weights = search.alone([search.found]).tolist(), search.model.weights
+    shape = f"{counted(weights.n_layers, 'layer')} of {counted(weights.n_heads, 'head')}"
     lines = [
         f"# Found by ioi_fixtures/trained/find.py on {PROMPTS} prompts of seed {SEED}; the rules and their thresholds "
         "stand there.",
         f"# {counted(len(search.found), 'head')} at their positions; alone they have {share:.0%} of the logit "
         f"difference, {float(search.whole.mean()):.2f}.",
         f"# On prompts that the search did not see they have {unseen}.",
-        f'model = "{counted(search.model.weights.n_layers, "layer")} of '
-        f"{counted(search.model.weights.n_heads, 'head')}, "
-        f'weights {search.model.weights_hash[:12]}"',
+        f'model = "{shape}, weights {search.model.weights_hash[:12]}"',
     ]
     reads = list(edges(search))
     for role, heads in search.classes().items():

@@ -10,8 +10,9 @@ import pytest
 from lib.judging.verdicts import WHOLE_RUNS
 
 CLAIMS_FOLDER = "claims"
-OF_FILES = ("--claims-report", "--claims-baseline", "--claims-update-baseline")
-FLAGS = ("--claims-one-look", "--claims-update-baseline")  # options without a value
+# Options that say nothing of what claims are asked of, and options without a value.
+OF_RUNS = ("--claims-report", "--claims-baseline", "--claims-update-baseline", "--claims-known-failures")
+FLAGS = ("--claims-one-look",)
 
 
 def claims_are_asked_for(config: pytest.Config) -> bool:
@@ -28,24 +29,32 @@ def selection(config: pytest.Config) -> str:
     words += ["--last-failed"] if config.getoption("lf", False) else []
     asked = _asked(config)
     if not any(path in (folder, *folder.parents) for path in asked.values()):
-        words += [argument for argument, path in asked.items() if folder in path.parents]
+        words += [_from_root(argument, path, config) for argument, path in asked.items() if folder in path.parents]
     return shlex.join(words)
 
 
-def narrowed(config: pytest.Config) -> bool:
-    """Whether some claims were left out; those that need a GPU are all there are with -m gpu."""
-    return selection(config) not in WHOLE_RUNS
+def report_folder(config: pytest.Config, folder: Path) -> Path:
+    """Where reports go: `folder`/reports, or a folder in it for a run that leaves claims out, which must not take the
+    place of what all of them said."""
+    reports = folder / "reports"
+    return reports if selection(config) in WHOLE_RUNS else reports / "narrowed"
 
 
 def options_of_claims(config: pytest.Config) -> list[str]:
-    """The command line's options that say what claims are asked of: all of this project's but those for its files."""
+    """The command line's options that say what claims are asked of: all of this project's but those about the run."""
     words, found = list(config.invocation_params.args), []
     while words:
         option, _, value = str(words.pop(0)).partition("=")
-        if option.startswith("--claims-") and option not in OF_FILES:
+        if option.startswith("--claims-") and option not in OF_RUNS:
             takes = not value and words and not str(words[0]).startswith("-") and option not in FLAGS
             found += [option, *([value] if value else [str(words.pop(0))] if takes else [])]
     return found
+
+
+def _from_root(argument: str, path: Path, config: pytest.Config) -> str:
+    """The same wherever the session was started: the path from the root, and the test in the file."""
+    _, separator, test = argument.partition("::")
+    return f"{path.relative_to(config.rootpath).as_posix()}{separator}{test}"
 
 
 def _asked(config: pytest.Config) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from lib.judging.statistics import Estimate
 from lib.models.backends import BACKENDS, default_backend
 from lib.models.budget import memory_size, within
 from lib.models.model import DTYPES
-from lib.plugin.completeness import claims_are_asked_for, narrowed
+from lib.plugin.completeness import claims_are_asked_for, report_folder
 from lib.plugin.reporting import Reporting
 
 pytest_plugins = [
@@ -123,9 +123,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     if option.claims_report is None and claims_are_asked_for(config):
-        reports = config.rootpath / "reports"
-        # A part of the claims does not take the place of what all of them said.
-        option.claims_report = reports / "narrowed" if narrowed(config) else reports
+        option.claims_report = report_folder(config, config.rootpath)
     if option.claims_report:
         require_writable(option.claims_report, option="--claims-report")
     _draw_few_examples(config)

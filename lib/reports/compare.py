@@ -19,9 +19,9 @@ from lib.reports.drift_page import page
 from lib.reports.terminal import render_drift
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lib.reports.compare", description="Compare two claims.json files.")
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m lib.reports.compare") -> int:
+    """The exit status. program: what its messages call it."""
+    parser = argparse.ArgumentParser(prog=program, description="Compare two claims.json files.")
     parser.add_argument("old", type=Path, help="the claims.json of the earlier run")
     parser.add_argument("new", type=Path, help="the claims.json of the later run")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the comparison as a page")

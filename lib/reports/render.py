@@ -15,11 +15,9 @@ from lib.judging.baselines import BaselineError, read_session
 from lib.reports.html_report import page
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.reports.render", description="Render a kept claims.json again."
-    )
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m lib.reports.render") -> int:
+    """The exit status. program: what its messages call it."""
+    parser = argparse.ArgumentParser(prog=program, description="Render a kept claims.json again.")
     parser.add_argument("source", type=Path, help="the claims.json")
     parser.add_argument("target", type=Path, help="the page to write")
     asked = parser.parse_args(arguments)

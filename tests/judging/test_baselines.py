@@ -265,7 +265,7 @@ def test_lists_of_numbers_are_kept_on_one_line_and_nothing_else_changes():
     run = session(mean(VALUES), command='pytest -k "[1,\n 2]"', drawings=example_session().drawings)
     text = as_json(run)
     assert Session.model_validate_json(text) == run
-    assert len(text.splitlines()) < 300
+    assert len(text.splitlines()) < 400  # of some thousand numbers
     assert json.loads(text) == json.loads(run.model_dump_json())
 
 
