@@ -58,7 +58,7 @@ def run(pytester, monkeypatch):
     def runs(*arguments, values="1.5 2.0 2.5", baseline=KEPT):
         Path("values").write_text(values, encoding="utf-8")
         asked = ["--claims-baseline", baseline] if baseline else []
-        return pytester.runpytest("claims", *asked, *arguments)
+        return pytester.runpytest("claims", "--claims-report", "reports", *asked, *arguments)
 
     return runs
 

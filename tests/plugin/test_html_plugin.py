@@ -96,6 +96,17 @@ def test_a_run_of_no_claim_leaves_the_earlier_page_unless_a_page_was_asked_for(p
     assert "No claim was run." in page_of(project)
 
 
+def test_a_part_of_the_claims_does_not_take_the_place_of_what_all_of_them_said(project):
+    project.runpytest("claims")
+    whole = page_of(project)
+    for narrowed in (("claims", "-k", "holds"), (next(project.path.glob("claims/*.py")).as_posix(),)):
+        project.runpytest(*narrowed).stdout.fnmatch_lines(["written: *reports/narrowed/claims.html"])
+        assert "Only a part was asked" in page_of(project, "reports/narrowed/claims.html")
+    assert page_of(project) == whole
+    project.runpytest("claims", "-m", "gpu or not gpu", "--claims-report", "reports")
+    assert "Only a part was asked" in page_of(project)
+
+
 def test_without_claims_pytest_html_is_left_alone(project):
     project.makepyfile(test_other="def test_other(): pass")
     project.runpytest("test_other.py")
@@ -124,7 +135,7 @@ def test_a_place_that_cannot_be_written_to_is_told_before_any_claim_runs(folder,
 
 def test_a_page_that_cannot_be_written_at_the_end_fails_the_run_in_one_line(project):
     project.path.joinpath("reports", "claims.html").mkdir(parents=True)
-    result = project.runpytest("claims", "-k", "holds")
+    result = project.runpytest("claims", "-k", "holds", "--claims-report", "reports")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*claims.html could not be written (Is a directory): there is no report"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")

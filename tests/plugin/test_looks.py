@@ -104,7 +104,7 @@ def project(folder, claims):
     (folder / "claims" / "test_toy.py").write_text(claims, encoding="utf-8")
 
     def run(*arguments, **variables):
-        command = ["pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+        command = ["pytest", "claims/", "-p", "no:cacheprovider", "--claims-report", "reports", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables}
         done = run_module(*command, folder=folder, environment=environment)
         session = Session.model_validate_json((folder / "reports" / "claims.json").read_text(encoding="utf-8"))

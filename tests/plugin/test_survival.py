@@ -50,7 +50,8 @@ def project(tmp_path):
 
 def start(project, *arguments):
     """`pytest claims/` there, in a process of its own."""
-    command = [warm_python(), "-m", "pytest", "claims/", "-p", "no:cacheprovider", *arguments]
+    command = [warm_python(), "-m", "pytest", "claims/", "-p", "no:cacheprovider", "--claims-report", "reports"]
+    command += arguments
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=project, env=environment, **pipes)

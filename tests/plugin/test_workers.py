@@ -103,7 +103,7 @@ def project(folder, **claims):
 
 def run(folder, *arguments):
     """`pytest claims/ -n 2` there: everything it said, and its exit status."""
-    command = ["pytest", "claims/", "-p", "no:cacheprovider", "-n", "2", *arguments]
+    command = ["pytest", "claims/", "-p", "no:cacheprovider", "-n", "2", "--claims-report", "reports", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     done = run_module(*command, folder=folder, environment=environment)
     return done.stdout + done.stderr, done.returncode
