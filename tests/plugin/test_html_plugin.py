@@ -59,7 +59,7 @@ def check(project, page):
     """A page has the body made from the JSON, then the log; plotly and title are in it once."""
     session = Session.model_validate_json(page_of(project, "reports/claims.json"))
     assert page.index(html_report.body(session)) < page.index("Log of every test") < page.index('id="results-table"')
-    assert page.count(html_report.plotly()) == 1
+    assert page.count(html_report.packed(html_report.plotly())) == 1
     assert '<title id="head-title">Circuit claims: toy</title>' in page
     assert sorted(logs(page)) == ["claims/test_toy.py::test_fails[toy]", "claims/test_toy.py::test_holds[toy]"]
 

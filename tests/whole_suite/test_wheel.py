@@ -93,7 +93,7 @@ def test_the_help_is_of_this_command_and_nothing_is_written(installed, tmp_path)
     for said in (
         "usage: circuit-claims",
         "circuit-claims render",
-        "--claims-model NAME_OR_DIR",
+        "--claims-model [NAME=]MODEL",
         "--claims-backend bridge|",
     ):
         assert said in done.stdout
