@@ -117,4 +117,5 @@ def circuit_claims(installed, *arguments, folder):
 
 
 def everything_in(folder: Path):
-    return sorted(folder.rglob("*"))
+    """All there is but what Python compiled."""
+    return sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
