@@ -37,7 +37,7 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens,
     claim = published["negative-name-movers/average-copy-score"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
     hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
-    record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1))
+    record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1), first_layer=1)
     score = record(
         "mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim
     )

@@ -32,6 +32,7 @@ class HeadMap(_Part):
     title: str
     unit: str
     values: list[list[Number]]  # layer, head
+    first_layer: int = 0  # the layer of the first row
 
     @model_validator(mode="after")
     def _is_a_map(self) -> HeadMap:
@@ -164,13 +165,14 @@ class Graph(_Part):
 Drawing = Annotated[HeadMap | Pattern | Scatter | Lines | Bars | Table | Graph, Field(discriminator="kind")]
 
 
-def head_map(title: str, unit: str, values: Tensor) -> HeadMap:
-    """A map of `values` [layer head]. Raises ValueError where it has another shape or holds no finite number."""
+def head_map(title: str, unit: str, values: Tensor, *, first_layer: int = 0) -> HeadMap:
+    """A map of `values` [layer head], from `first_layer` on. Raises ValueError where it has another shape, or where a
+    value is no finite number."""
     if values.ndim != 2:
         raise ValueError(f"a head map is [layer head], not {tuple(values.shape)}")
     if not bool(values.isfinite().all()):
         raise ValueError(f"{title}: {int((~values.isfinite()).sum())} values are not finite numbers")
-    return HeadMap(title=title, unit=unit, values=values.tolist())
+    return HeadMap(title=title, unit=unit, values=values.tolist(), first_layer=first_layer)
 
 
 def bars(title: str, unit: str, estimates: Mapping[str, Estimate], groups: Mapping[str, str] | None = None) -> Bars:

@@ -81,9 +81,9 @@ class Recorder:
         """A drawing for the report, beside the figures of the running claim."""
         self._add(Shown(test=self._running.test, subject=self._running.subject, drawing=drawing))
 
-    def head_map(self, title: str, unit: str, values: Tensor) -> None:
+    def head_map(self, title: str, unit: str, values: Tensor, *, first_layer: int = 0) -> None:
         """Show one value a head: `values` is [layer head]."""
-        self.show(head_map(title, unit, values))
+        self.show(head_map(title, unit, values, first_layer=first_layer))
 
     def describe(self, subject: Subject) -> None:
         """What the running test has under test."""

@@ -46,8 +46,8 @@ def figure(drawing: Drawing) -> dict | None:
 def describe(drawing: Drawing) -> str:
     """The drawing in words, for those who cannot see it: what it shows and its largest values."""
     match drawing:
-        case HeadMap(values=values, unit=unit):
-            pairs = [(f"{i}.{j}", value) for i, row in enumerate(values) for j, value in enumerate(row)]
+        case HeadMap(values=values, unit=unit, first_layer=first):
+            pairs = [(f"{i}.{j}", value) for i, row in enumerate(values, first) for j, value in enumerate(row)]
             what = f"{counted(len(values), 'layer')} by {counted(len(values[0]), 'head')}, in {unit}"
         case Pattern(words=words, weights=weights):
             pairs = [(f"{words[i]} to {words[j]}", w) for i, row in enumerate(weights) for j, w in enumerate(row)]
@@ -78,6 +78,7 @@ def _head_map(drawing: HeadMap) -> tuple[list[dict], dict]:
     printed = [[f"{v:{form}}" if abs(v) >= PRINTED_SHARE * largest else "" for v in row] for row in drawing.values]
     trace = {
         "type": "heatmap",
+        "y": [drawing.first_layer + i for i in range(len(drawing.values))],
         "z": drawing.values,
         "text": printed,
         "texttemplate": "%{text}",

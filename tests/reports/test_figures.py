@@ -125,3 +125,9 @@ def test_a_drawing_that_is_not_whole_is_refused(build, says):
 def test_numbers_are_kept_to_four_digits():
     drawing = bars("b", "u", {"a": exact(0.123456)}, {"a": "g"})
     assert (drawing.bars[0].value, drawing.bars[0].group) == (0.1235, "g")
+
+
+def test_a_map_of_later_layers_calls_them_what_they_are():
+    drawing = head_map("copy score", "share", torch.tensor([[0.0, 0.0], [0.0, 0.9]]), first_layer=9)
+    assert figure(drawing)["data"][0]["y"] == [9, 10]
+    assert "Largest: 10.1 +0.9" in describe(drawing)
