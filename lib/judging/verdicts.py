@@ -110,6 +110,11 @@ def narrowing(session: Session) -> str:
     return "" if session.selection in WHOLE_RUNS else session.selection
 
 
+def narrowed_sentence(session: Session) -> str:
+    """That only some of the claims were asked, as a sentence; empty where all were."""
+    return f"Only a part was asked: {found} left out all other claims." if (found := narrowing(session)) else ""
+
+
 def in_reading_order(session: Session, claims: list[Claim]) -> list[Claim]:
     """Claims family by family, as the session orders them, those of other files after them."""
     place = {name: i for i, name in enumerate(session.families)}

@@ -14,6 +14,7 @@ from lib.judging.verdicts import (
     WORDS,
     claims_about,
     in_words,
+    narrowed_sentence,
     not_passed,
     precisions,
     standing,
@@ -32,6 +33,8 @@ def render(session: Session) -> str:
     lines = ["## Circuit claims", ""]
     if session.ended:
         lines += [f"**The run ended early: {_text(session.ended)}.**", ""]
+    if narrowed_sentence(session):
+        lines += [f"**{_text(narrowed_sentence(session))}**", ""]
     for subject in subject_names(session):
         claims = claims_about(session, subject)
         lines += [f"**{_text(subject or NO_SUBJECT)}**: {_text(verdict_sentence(claims))}.", ""]

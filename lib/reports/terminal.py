@@ -18,6 +18,7 @@ from lib.judging.verdicts import (
     NO_SUBJECT,
     WORDS,
     claims_about,
+    narrowed_sentence,
     precisions,
     standing,
     subject_names,
@@ -33,6 +34,9 @@ STYLES = {"holds": "green", "fails": "bold red", "inconclusive": "yellow", "erro
 
 def render(session: Session, console: Console) -> None:
     """Print a session to `console`."""
+    if narrowed_sentence(session):
+        console.print()
+        console.print(Text(narrowed_sentence(session), style="bold"))
     for subject in subject_names(session):
         claims = claims_about(session, subject)
         console.print()

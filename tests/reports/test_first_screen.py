@@ -1,11 +1,15 @@
 """What one minute with the page tells: what the claims are about, of what, whether they held, and where to look."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from lib.judging.measurements import PromptFile, StatedCircuit
 from lib.judging.verdicts import verdict_sentence
 from lib.one_line import counted
-from lib.reports import html_report
+from lib.reports import html_report, terminal
+from lib.reports.markdown_summary import render
 from tests.reports.test_html_report import Page, text_of
 from tests.support.example_session import HASH, SCRIPT, all_hold, example_session
 
@@ -13,6 +17,12 @@ from tests.support.example_session import HASH, SCRIPT, all_hold, example_sessio
 @pytest.fixture
 def session():
     return example_session()
+
+
+def in_terminal(session):
+    console = Console(file=StringIO(), width=200)
+    terminal.render(session, console)
+    return console.file.getvalue()
 
 
 def links(session):
@@ -51,6 +61,8 @@ def test_controls_are_counted_apart():
 def test_a_part_of_the_claims_is_not_taken_for_all_of_them(session):
     told = text_of(session.model_copy(update={"selection": "-k 9.9"}))
     assert told.index("Only a part was asked: -k 9.9 left out all other claims.") < told.index("planted : 1 of 6")
+    assert "Only a part was asked: -k 9.9" in in_terminal(session.model_copy(update={"selection": "-k 9.9"}))
+    assert "Only a part was asked: \\-k 9.9" in render(session.model_copy(update={"selection": "-k 9.9"}))
     for whole in ("", "-m gpu"):
         assert "Only a part" not in text_of(session.model_copy(update={"selection": whole}))
 
