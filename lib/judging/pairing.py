@@ -4,7 +4,7 @@ subject alone, those two, whatever they are called, such as two checkpoints of o
 from __future__ import annotations
 
 from lib.judging.measurements import Claim, Session, Setting, Subject
-from lib.judging.verdicts import subject_names
+from lib.judging.verdicts import asked_of, subject_names
 
 SUBJECT = "subject"  # the name of the Setting that says which two were paired
 
@@ -36,13 +36,9 @@ def _renamed(claim: Claim, pair: Setting) -> Claim:
     if not claim.subject:
         return claim
     figures = [
-        figure.model_copy(update={"subject": pair.new, "test": _test(figure.test, pair)})
+        figure.model_copy(update={"subject": pair.new, "test": asked_of(figure.test, pair.old, pair.new)})
         for figure in claim.measurements
     ]
-    return claim.model_copy(update={"subject": pair.new, "test": _test(claim.test, pair), "measurements": figures})
-
-
-def _test(test: str, pair: Setting) -> str:
-    """pytest's id, in which the subject is the first parameter and everything but ASCII is escaped."""
-    was, now = (name.encode("unicode_escape").decode() for name in (pair.old, pair.new))
-    return test.replace(f"[{was}", f"[{now}", 1)
+    return claim.model_copy(
+        update={"subject": pair.new, "test": asked_of(claim.test, pair.old, pair.new), "measurements": figures}
+    )

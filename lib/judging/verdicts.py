@@ -45,9 +45,23 @@ def standing(claim: Claim) -> Standing:
 
 def of_any_subject(one: Claim | Measurement) -> str:
     """A claim's name, whatever it is asked of: test_name_movers.py::test_every_name_mover_copies[9.9]."""
-    file, colons, test = one.test.partition("::")  # a parameter may hold a slash
-    name = f"{file.rpartition('/')[2]}{colons}{test}"
-    return name.replace(f"[{one.subject}-", "[", 1).removesuffix(f"[{one.subject}]")
+    file, colons, test = asked_of(one.test, one.subject, "").partition("::")  # a parameter may hold a slash
+    return f"{file.rpartition('/')[2]}{colons}{test}"
+
+
+def asked_of(test: str, subject: str, other: str) -> str:
+    """pytest's id of the same claim about another subject, or about none. The subject is the first parameter, or the
+    last one of a claim that is asked of every thing a file states; in an id all but ASCII is escaped."""
+    was, now = (name.encode("unicode_escape").decode() for name in (subject, other))
+    name, _, asked = test.partition("[")
+    asked = asked.removesuffix("]")
+    if asked == was:
+        asked = now
+    elif asked.startswith(f"{was}-"):
+        asked = f"{now}{'-' if now else ''}{asked.removeprefix(f'{was}-')}"
+    elif asked.endswith(f"-{was}"):
+        asked = f"{asked.removesuffix(f'-{was}')}{'-' if now else ''}{now}"
+    return f"{name}[{asked}]" if asked else name
 
 
 def worst_first(claims: list[Claim]) -> list[Claim]:

@@ -6,6 +6,7 @@ import pytest
 from lib.judging.baselines import compare
 from lib.judging.flips import newly_failing
 from lib.judging.pairing import paired
+from lib.judging.verdicts import asked_of
 from lib.reports.drift_words import drift_sentence
 from tests.judging.test_baselines import VALUES, mean, session
 
@@ -54,6 +55,21 @@ def test_the_only_subjects_of_two_runs_are_compared_whatever_they_are_called(nam
     moved = called("step2000", session(mean(VALUES + 0.1), subject=CHECKPOINT), case)
     comparison = compare(old, moved, name="kept.json")
     assert drift_sentence(comparison) == f"1 of 1 figures drifted ({name} compared with step2000)"
+
+
+@pytest.mark.parametrize(
+    ("test", "of_none"),
+    [
+        ("claims/a.py::t[step1000]", "claims/a.py::t"),
+        ("claims/a.py::t[step1000-9.9]", "claims/a.py::t[9.9]"),
+        ("claims/a.py::t[name mover 2.0-step1000]", "claims/a.py::t[name mover 2.0]"),
+        ("claims/a.py::t", "claims/a.py::t"),
+        ("claims/a.py::t[9.9-1]", "claims/a.py::t[9.9-1]"),
+    ],
+)
+def test_a_claim_is_named_alike_wherever_its_subject_stands(test, of_none):
+    assert asked_of(test, "step1000", "") == of_none
+    assert asked_of(asked_of(test, "step1000", "step2000"), "step2000", "step1000") == test
 
 
 def test_what_a_paired_subject_was_asked_and_no_longer_is_is_missed():
