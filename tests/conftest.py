@@ -9,6 +9,7 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from ioi_fixtures import planted
+from ioi_fixtures.controls.random_model import one_thread
 from ioi_fixtures.pytest_fixtures.subjects import PLANTED
 from lib.models.checkpoint import CannotLoad
 from lib.models.model import Model, load
@@ -83,6 +84,13 @@ def random_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     GPT2LMHeadModel(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def on_one_thread() -> Iterator[None]:
+    """For tests of small models: see `one_thread`."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

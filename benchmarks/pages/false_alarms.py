@@ -26,6 +26,7 @@ from ioi_fixtures.controls.absence import OF_ABSENCE
 from ioi_fixtures.planted import build, tokenizer
 from lib.judging.measurements import Measurement, Session
 from lib.judging.statistics import share
+from lib.judging.verdicts import is_control
 
 NAME = "FALSE_ALARMS.md"
 PROMPT_SEEDS, RANDOM_SEEDS = range(60), range(12)
@@ -147,7 +148,7 @@ def not_of_absence(session: Session) -> dict[str, str]:
     return {
         short(claim): claim.outcome
         for claim in session.claims
-        if not claim.sentence.startswith("Control:") and not any(word in claim.test for word in OF_ABSENCE)
+        if not is_control(claim) and not any(word in claim.test for word in OF_ABSENCE)
     }
 
 

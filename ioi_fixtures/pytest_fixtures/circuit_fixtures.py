@@ -6,6 +6,7 @@ With it, the models named by --claims-model are asked these claims and those tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,11 +126,14 @@ def stated_random_circuits(
 def attends_instead(ioi: Batch, ioi_run: Run) -> Callable[[Member], str]:
     """Where a head attends most from its class's position, and how much where the file says, in words."""
 
+    @cache
+    def from_position(at: str) -> Mapping[str, Tensor]:
+        where = {name: ioi.positions[name] for name in (*BEFORE[at], at)}
+        return {name: attention(ioi_run, query=where[at], key=place).mean(-1) for name, place in where.items()}
+
     def in_words(member: Member) -> str:
         head, of = member
-        query = ioi.positions[of.at]
-        names = (*BEFORE[of.at], of.at)
-        of_all = {name: attention(ioi_run, query=query, key=ioi.positions[name]).mean(-1) for name in names}
+        of_all = from_position(of.at)
         found = {name: float(attended[head]) for name, attended in of_all.items()}
         found["other words"] = 1 - sum(found.values())
         most, stated = max(found, key=found.get), of.attends_to

@@ -20,6 +20,7 @@ from ioi_fixtures.sentences.file_rows import read_rows
 from ioi_fixtures.sentences.people import other_people
 from ioi_fixtures.sentences.prompts import Prompt, encode, stream
 from ioi_fixtures.sentences.words import NAMES, OTHER_NAMES
+from lib.one_line import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,7 +79,7 @@ def choose_prompts(
         more = f", and {len(repeats) - 1:,} more" if repeats[1:] else ""
         notes.append(f"{path.name}: {place} repeats {repeated}{more}; what is repeated is counted once")
     if len(prompts) < at_least:
-        left = f"{len(prompts):,} {'different ' if repeats else ''}prompt{'' if len(prompts) == 1 else 's'}"
+        left = counted(len(prompts), "different prompt" if repeats else "prompt")
         raise ValueError(
             f"{path}: {left}, and no figure of fewer than {at_least} has an interval that can be relied on: use a "
             f"larger file{f' ({notes[0]})' if notes else ''}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lib.judging.measurements import Flip, Session
 from lib.judging.pairing import on_other_prompts, under_the_names_of
-from lib.judging.verdicts import WORDS, standing
+from lib.judging.verdicts import NOT_HOLDING, WORDS, standing
 
 AS_PROMPTS_HAVE_IT = {"holds", "inconclusive"}
 MAY_BE_KNOWN = {"fails", "inconclusive"}  # what could not be run has said nothing that could be known
@@ -32,5 +32,5 @@ def newly_failing(old: Session, new: Session) -> list[str]:
     """Claims of `new` that do not hold or could not be run, and that are not known from `old` to fail."""
     kept = under_the_names_of(new, old).claims
     known = {claim.test for claim in kept if standing(claim) in MAY_BE_KNOWN}
-    bad = {claim.test: standing(claim) for claim in new.claims if standing(claim) not in ("holds", "skipped")}
+    bad = {claim.test: standing(claim) for claim in new.claims if standing(claim) in NOT_HOLDING}
     return [test for test, stands in bad.items() if stands not in MAY_BE_KNOWN or test not in known]

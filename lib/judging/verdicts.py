@@ -119,14 +119,11 @@ def is_control(claim: Claim) -> bool:
     return claim.sentence.startswith(CONTROL)
 
 
-def narrowing(session: Session) -> str:
-    """How the run was narrowed to some of the claims, as typed; empty where it was not."""
-    return "" if session.selection in WHOLE_RUNS else session.selection
-
-
 def narrowed_sentence(session: Session) -> str:
-    """That only some of the claims were asked, as a sentence; empty where all were."""
-    return f"Only a part was asked: {found} left out all other claims." if (found := narrowing(session)) else ""
+    """That only some of the claims were asked, and how they were chosen, as typed; empty where all were."""
+    if session.selection in WHOLE_RUNS:
+        return ""
+    return f"Only a part was asked: {session.selection} left out all other claims."
 
 
 def in_reading_order(session: Session, claims: list[Claim]) -> list[Claim]:
@@ -146,14 +143,15 @@ def not_holding(session: Session, subject: str) -> list[Claim]:
     return worst_first([claim for claim in claims if standing(claim) in NOT_HOLDING])
 
 
-def causes(claims: list[Claim]) -> list[tuple[str, list[Claim]]]:
-    """Reasons that several claims have in common, word for word, and those claims; what most have comes first."""
+def by_cause(claims: list[Claim]) -> tuple[list[tuple[str, list[Claim]]], list[Claim]]:
+    """Of claims that do not hold: reasons that several have in common, word for word, with those claims, what most have
+    first; and the claims with reasons of their own."""
     by_reason: dict[str, list[Claim]] = {}
     for claim in claims:
-        if standing(claim) in NOT_HOLDING:
-            by_reason.setdefault(why(claim), []).append(claim)
+        by_reason.setdefault(why(claim), []).append(claim)
     shared = [(reason, members) for reason, members in by_reason.items() if len(members) >= SHARED_BY]
-    return sorted(shared, key=lambda pair: -len(pair[1]))
+    others = [claim for claim in claims if len(by_reason[why(claim)]) < SHARED_BY]
+    return sorted(shared, key=lambda pair: -len(pair[1])), others
 
 
 def verdict_sentence(claims: list[Claim]) -> str:

@@ -152,6 +152,7 @@ class Reporting:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the phase that decides. A failing setup or teardown outweighs what the call said, and a later look what
         an earlier one left open."""
+        # As pytest itself counts `session.testsfailed`, with which this is compared at the end.
         self.failed_claims += is_claim(report) and report.failed and not hasattr(report, "wasxfail")
         decides = report.when == "call" or not report.passed
         if is_claim(report) and decides and (report.outcome != "rerun" or hasattr(report, "left_open")):
@@ -185,7 +186,7 @@ class Reporting:
             self.measured = self.session()
             self.reports[folder / "claims.json"] = as_json(self.measured)
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-                self.faults += add_summary(self.session(), summary)
+                self.faults += add_summary(self.measured, summary)
         yield
         left_open = any(claim.outcome == "inconclusive" for claim in self.claims.values())
         failed = self.faults or left_open or (self.checked.drift and self.checked.drift.drifted)

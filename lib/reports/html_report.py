@@ -241,9 +241,9 @@ def _beside(name: str) -> str:
 # What every page says the same way: the template's own words and functions.
 TEMPLATES.globals.update(
     {f.__name__: f for f in (standing, strip, linked, changed, origin, address, link_to, command, with_words)},
-    **{f.__name__: f for f in (word_address, verdicts.claims_about, verdicts.verdict_sentence, verdicts.causes)},
+    **{f.__name__: f for f in (word_address, verdicts.claims_about, verdicts.verdict_sentence, verdicts.by_cause)},
     **{f.__name__: f for f in (verdicts.figures_worst_first, verdicts.measured, verdicts.sample, verdicts.why)},
-    **{f.__name__: f for f in (verdicts.is_control, verdicts.narrowing, verdicts.not_holding)},
+    **{f.__name__: f for f in (verdicts.is_control, verdicts.narrowed_sentence, verdicts.not_holding)},
     describe=figures.describe,
     is_table=lambda drawing: isinstance(drawing, Table),
     marks=verdicts.MARKS,

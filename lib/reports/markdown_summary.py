@@ -11,6 +11,7 @@ from lib.judging.measurements import Claim, Session
 from lib.judging.verdicts import (
     MARKS,
     NO_SUBJECT,
+    NOT_HOLDING,
     WORDS,
     claims_about,
     in_words,
@@ -39,7 +40,7 @@ def render(session: Session) -> str:
         claims = claims_about(session, subject)
         lines += [f"**{_text(subject or NO_SUBJECT)}**: {_text(verdict_sentence(claims))}.", ""]
         lines += [f"{_text(line)}\n" for line in precisions(session, subject)]
-        bad = [claim for claim in claims if standing(claim) in ("error", "fails", "inconclusive")]
+        bad = [claim for claim in claims if standing(claim) in NOT_HOLDING]
         if bad:
             lines += ["| | claim | why |", "|---|---|---|", *map(_row, bad[:LISTED]), *_rest(len(bad)), ""]
     if session.drift:

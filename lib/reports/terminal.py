@@ -16,6 +16,7 @@ from lib.judging.measurements import Claim, Comparison, Session
 from lib.judging.verdicts import (
     MARKS,
     NO_SUBJECT,
+    NOT_HOLDING,
     WORDS,
     claims_about,
     narrowed_sentence,
@@ -44,7 +45,7 @@ def render(session: Session, console: Console) -> None:
         for line in precisions(session, subject):
             console.print(Text(line))
         for claim in claims:
-            if standing(claim) in ("error", "fails", "inconclusive"):
+            if standing(claim) in NOT_HOLDING:
                 console.print(_explained(claim))
         if claims:
             console.print()

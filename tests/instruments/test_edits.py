@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ioi_fixtures.controls.faults import edits_become
-from ioi_fixtures.controls.random_model import one_thread, prompts, random_model
+from ioi_fixtures.controls.random_model import prompts
 from ioi_fixtures.published import FOLDER
 from lib.instruments.identities import (
     EDITABLE,
@@ -17,19 +17,9 @@ from lib.instruments.identities import (
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
 
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 PUBLISHED = read_references(FOLDER)
 SITES_AND_LAYERS = 33  # of EDITABLE in three layers
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def small():
-    return random_model(n_layer=3, n_head=2, n_embd=16, dtype="float32")
 
 
 def run_of(model, n):

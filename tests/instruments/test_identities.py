@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ioi_fixtures.controls.random_model import one_thread, prompts, random_model, save_random
+from ioi_fixtures.controls.random_model import prompts, save_random
 from ioi_fixtures.published import FOLDER
 from lib.instruments.identities import (
     PARTS,
@@ -27,19 +27,9 @@ from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
 from tests.support.stored_models import stated
 
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 PUBLISHED = read_references(FOLDER)
 ADDS, MLP_ADDS, HANDS_ON, IS_SUM, HEADS, READ, SOFTMAX, SUMS, MOVES, SCALE = PARTS
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    with one_thread():
-        yield
-
-
-@pytest.fixture(scope="module")
-def small():
-    return random_model(n_layer=3, n_head=2, n_embd=16, dtype="float32")
 
 
 @pytest.fixture(scope="module")

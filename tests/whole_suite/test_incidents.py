@@ -10,7 +10,7 @@ import pytest
 from benchmarks.pages import evidence
 from benchmarks.pages.incidents_table import NAME, read_incidents, table
 from ioi_fixtures.controls.faults import FAULTS
-from ioi_fixtures.controls.random_model import one_thread, save_random
+from ioi_fixtures.controls.random_model import save_random
 from ioi_fixtures.sentences.prompts import encode, make_prompts
 from lib.models import backends
 from lib.models.model import CannotLoad, Model, load
@@ -18,15 +18,10 @@ from lib.models.traces import changed_since, state_of
 from tests.support.incident_checks import BATCH, CHECKS, KEPT, failing
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 INCIDENTS = {incident.id: incident for incident in read_incidents()}
 RECREATED = [incident.id for incident in INCIDENTS.values() if incident.recreated]
 CLAIMS = ROOT / "claims" / "test_instruments.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_one_thread():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
