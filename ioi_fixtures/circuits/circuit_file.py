@@ -1,6 +1,7 @@
 """A circuit as a file: classes of heads, where they work, and what is claimed of them. Read from TOML, strictly.
 
     model = "which model this is, in words"           # optional
+    bos = true                                        # optional: prompts begin with the start token, or do not
     [classes."name mover"]
     heads = "3.0 3.2"
     at = "END"                                        # where they work: IO, S1, S1+1, S2 or END
@@ -122,6 +123,7 @@ class CircuitFile(NamedTuple):
 
     model: str
     classes: tuple[HeadClass, ...]
+    bos: bool | None = None  # None: what the tokenizer does by itself
 
     @property
     def places(self) -> frozenset[Place]:
@@ -193,7 +195,10 @@ def read_circuit(path: Path) -> CircuitFile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
-    faults = [f"{key!r} is unknown: {suggestion(key, ('model', 'classes'))}" for key in {*table} - {"model", "classes"}]
+    known = ("model", "bos", "classes")
+    faults = [f"{key!r} is unknown: {suggestion(key, known)}" for key in {*table} - {*known}]
+    if not isinstance(table.get("bos", False), bool):
+        faults.append(f"bos: {table['bos']!r} is neither true nor false")
     tables = table.get("classes")
     if not isinstance(tables, dict) or not tables:
         raise ValueError(f'{path}: it has no classes: add a table such as [classes."name mover"]\n' + "\n".join(faults))
@@ -205,7 +210,7 @@ def read_circuit(path: Path) -> CircuitFile:
             )
         except ValidationError as error:
             faults += [f"[classes.{name!r}] {_in_words(fault)}" for fault in error.errors()]
-    circuit = CircuitFile(str(table.get("model", "")), tuple(classes))
+    circuit = CircuitFile(str(table.get("model", "")), tuple(classes), table.get("bos"))
     faults += [] if faults else _contradictions(circuit)
     if faults:
         raise ValueError(f"{path}: " + "\n".join(faults))

@@ -1,6 +1,6 @@
 """Prompts as a model reads them, for every fixture and every claim that draws prompts itself.
 
-Prompts carry no start token: the published figures were measured without one.
+Prompts begin with a start token where the model is asked so: GPT-2's published figures were measured without one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ from collections.abc import Sequence
 
 import pytest
 
+from ioi_fixtures.circuits.circuit_file import CircuitFile
 from ioi_fixtures.sentences.prompts import Batch, Prompt, encode
 from ioi_fixtures.sentences.tokens import check_words
 from lib.judging.recorder import Inconclusive
 from lib.models.activations import Run
 from lib.models.model import Model
 
-PREPEND_BOS = False
+
+def start_token(asked: str, stated: CircuitFile | None) -> bool | None:
+    """Whether prompts are to begin with one: as --claims-bos says, else as the circuit file does, else None, which is
+    the tokenizer's own habit."""
+    if asked != "auto":
+        return asked == "yes"
+    return stated.bos if stated else None
 
 
 def hash_prompts(prompts: tuple[Prompt, ...]) -> str:
@@ -30,10 +37,10 @@ def encode_for(model: Model, prompts: tuple[Prompt, ...]) -> Batch:
     """The prompts as the model's tokens, on its device. What the model cannot read ends the session, by name: words
     that are not one token, and prompts longer than it has positions."""
     try:
-        batch = encode(prompts, model.tokenizer, prepend_bos=PREPEND_BOS).to(model.device)
+        batch = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos).to(model.device)
     except ValueError as error:
         pytest.exit(f"{model.name} cannot read the prompts: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-    longest, positions = batch.tokens.shape[1], len(model.weights.W_pos)
+    longest, positions = batch.tokens.shape[1], model.weights.architecture.n_ctx
     if longest > positions:
         pytest.exit(
             f"{model.name} cannot read the prompts: the longest has {longest} tokens, and the model {positions} "

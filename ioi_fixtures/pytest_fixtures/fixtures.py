@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ioi_fixtures.published import FOLDER
-from ioi_fixtures.pytest_fixtures.encoding import PREPEND_BOS, encode_for, hash_prompts
+from ioi_fixtures.pytest_fixtures.encoding import encode_for, hash_prompts, start_token
 from ioi_fixtures.pytest_fixtures.files_asked import prompt_file, stated_circuit
 from ioi_fixtures.pytest_fixtures.prompt_fixtures import sizes_of_groups
 from ioi_fixtures.pytest_fixtures.selection import (
@@ -64,6 +64,7 @@ def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
         device=option.claims_device,
         dtype=option.claims_dtype,
         backend=option.claims_backend,
+        bos=start_token(option.claims_bos, request.config.stash.get(CIRCUIT, None)),
     )
 
 
@@ -140,11 +141,11 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
     directory, option = subject.directory(), request.config.option
     if missing_tensors(directory):
         weights = request.getfixturevalue("attention_weights")
-        weights_hash, prompts, precision = hash_weights(directory), (), ""
+        weights_hash, prompts, precision, bos = hash_weights(directory), (), "", False
     else:
         model = request.getfixturevalue("model")
         weights, weights_hash, prompts = model.weights, model.weights_hash, request.getfixturevalue("every_prompt")
-        precision = precision_of(model)
+        precision, bos = precision_of(model), model.prepend_bos
     from_file, stated = bool(prompts) and option.claims_prompt_file, option.claims_circuit
     return SubjectRecord(
         name=subject.name,
@@ -157,7 +158,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
         backend=option.claims_backend,
         prompts=len(prompts),
         seed=option.claims_seed,
-        prepend_bos=PREPEND_BOS,
+        prepend_bos=bos,
         prompts_hash=hash_prompts(prompts) if prompts else "",
         processing=", ".join(name for name, done in PROCESSING.items() if done),
         prompt_file=prompt_file(option.claims_prompt_file, request.getfixturevalue("chosen")) if from_file else None,

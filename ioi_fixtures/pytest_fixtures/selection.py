@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ioi_fixtures.circuits.circuit_file import CircuitFile
+from ioi_fixtures.pytest_fixtures.applicable import names_other_heads, what_does_not_apply
 from ioi_fixtures.pytest_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.models.backends import check_backend
 from lib.models.checkpoint import Checkpoint
@@ -68,21 +69,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config, items, _is_for_another_subject, "{names}: {count} claims are about other models and do not apply"
     )
     if CIRCUIT in config.stash:
-        _set_aside(config, items, _names_other_heads, NOT_OF_THIS_CIRCUIT)
+        _set_aside(config, items, names_other_heads, NOT_OF_THIS_CIRCUIT)
         _set_aside(config, items, _is_not_stated, NOT_STATED)
     if not _gpu_is_asked_for(config):
         _set_aside(config, items, _needs_gpu, GPU_NOTE)
-    wanted = {item.callspec.params["subject"]: item for item in items if subject_name(item)}
-    for one, item in wanted.items():
+    for one, item in _subjects_of(items).items():
+        of_it = [item for item in items if subject_name(item) == one.name]
         try:
             check_backend(config.option.claims_backend)
             device = choose_device(config.option.claims_device)
             if item.get_closest_marker("gpu") and device.type != "cuda":
                 choose_device("cuda")  # says what is missing
                 raise CannotLoad(f"-m gpu and --claims-device {device} contradict each other: drop one of them")
+            for unwanted, note in what_does_not_apply(one, of_it, stated=CIRCUIT in config.stash):
+                aside = set(filter(unwanted, of_it))
+                _set_aside(config, items, aside.__contains__, note)
             _check_is_whole(one, items)
         except CannotLoad as error:
             raise pytest.UsageError(f"{one} cannot be tested: {error}") from error
+
+
+def _subjects_of(items: list[pytest.Item]) -> dict[Subject, pytest.Item]:
+    """Each subject that is asked something, with one of the claims."""
+    return {item.callspec.params["subject"]: item for item in items if subject_name(item)}
 
 
 def _check_is_whole(one: Subject, items: list[pytest.Item]) -> None:
@@ -122,11 +131,6 @@ def _is_for_another_subject(item: pytest.Item) -> bool:
     """`@pytest.mark.only_for("gpt2-small")`: a claim about one model's own numbers, asked of another model."""
     marker = item.get_closest_marker("only_for")
     return bool(marker and subject_name(item)) and subject_name(item) not in marker.args
-
-
-def _names_other_heads(item: pytest.Item) -> bool:
-    """A claim without `@pytest.mark.any_model`."""
-    return bool(subject_name(item)) and item.get_closest_marker("any_model") is None
 
 
 def _is_not_stated(item: pytest.Item) -> bool:

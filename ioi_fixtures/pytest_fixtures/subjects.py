@@ -1,7 +1,7 @@
 """Subjects: the models under test, by name.
 
 `planted` and `tied` are built on the spot and need nothing; `gpt2-small` is the real model, from the hub or its local
-cache; any other name is a directory or a hub model of the same architecture, which NAME=SOURCE calls by another name.
+cache; any other name is a directory or a hub model, which NAME=SOURCE calls by another name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from ioi_fixtures import planted
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from ioi_fixtures.pytest_fixtures.model_option import NAMED, name_and_source
 from ioi_fixtures.trained import tied
-from lib.models.config import CannotLoad, locate, read_config
+from lib.models.config import CannotLoad, family_of, locate, read_config
+from lib.models.families import FAMILIES
 from lib.models.heads import Head
 from lib.one_line import counted
 
@@ -21,34 +22,44 @@ from lib.one_line import counted
 @dataclass(frozen=True)
 class Subject:
     """A model that can be asked for. `source` says where it comes from: a directory, the hub, or what BUILT builds.
-    `about` says what it is. `heads` are those that claims name: it has to have them."""
+    `about` says what it is. `heads` are those that a circuit file names: it has to have them."""
 
     name: str
     source: str
     about: str = ""
-    heads: tuple[Head, ...] = tuple(CIRCUIT_HEADS)
+    heads: tuple[Head, ...] = ()
 
     def directory(self) -> Path:
         """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model without the heads
-        that claims name."""
+        that a circuit file names."""
         directory = _built(self.source) if self.source in BUILT else locate(self.source)
-        config = read_config(directory)
-        layers, heads = config["n_layer"], config["n_head"]
+        layers, heads = _shape(directory)
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
         if missing:
             shape = f"{counted(layers, 'layer')} of {counted(heads, 'head')}"
-            lacks = f"{self.name} has {shape}, so it has no head {max(missing)}"
-            if self.heads == tuple(CIRCUIT_HEADS):
-                raise CannotLoad(
-                    f"{lacks}: the claims name heads of a model with at least 12 layers of 12 heads; to claim "
-                    "something of its own heads, write a circuit file (--claims-circuit)"
-                )
             near = Head(min(max(missing).layer, layers - 1), min(max(missing).index, heads - 1))
-            raise CannotLoad(f"{lacks}, which the circuit file names: the nearest is {near}")
+            raise CannotLoad(
+                f"{self.name} has {shape}, so it has no head {max(missing)}, which the circuit file names: the nearest "
+                f"is {near}"
+            )
         return directory
+
+    def is_shaped_like_gpt2(self) -> bool:
+        """Whether the claims that name GPT-2 small's heads can be asked of it: a GPT-2 that has all of them."""
+        directory = self.directory()
+        layers, heads = _shape(directory)
+        has_all = all(head.layer < layers and head.index < heads for head in CIRCUIT_HEADS)
+        return family_of(read_config(directory)) is FAMILIES["gpt2"] and has_all
 
     def __str__(self) -> str:
         return self.name
+
+
+def _shape(directory: Path) -> tuple[int, int]:
+    """Layers, and heads in each."""
+    config = read_config(directory)
+    sizes = family_of(config).all_sizes
+    return config[sizes["n_layers"]], config[sizes["n_heads"]]
 
 
 def _built(name: str) -> Path:

@@ -240,6 +240,8 @@ def encode(prompts: Iterable[Prompt], tokenizer: PreTrainedTokenizerBase, *, pre
                 found = tokenizer.decode(row[position : position + 1])
                 wrong = f"{prompt.text!r}: {role} is {prompt.name(role)!r} but position {position} holds {found!r}"
                 raise ValueError(f"{wrong}; a name needs a space before it, and no letters after it")
+        if bos and row[1:2] == bos:
+            raise ValueError(f"{prompt.text!r} begins with the start token, which is put there already: leave it out")
         if tokenizer.unk_token_id in row[len(bos) :]:
             unknown = ", ".join(map(repr, unknown_words(prompt.text, tokenizer)))
             raise ValueError(

@@ -34,7 +34,7 @@ from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.addresses import Place
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits, receivers_of
 from lib.judging.statistics import Estimate, mean_over_prompts, ratio_of_means, share
 from lib.models.heads import Head
 from lib.models.model import Model, load
@@ -115,7 +115,7 @@ class Search:
             self.run,
             self.abc_run,
             self.batch.answers,
-            receivers=receivers,
+            receivers=receivers_of(self.model.weights, receivers, input),
             inputs=input,
             position=self.batch.positions[position],
             senders=senders,

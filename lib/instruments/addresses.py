@@ -28,12 +28,14 @@ def check_places(sets: Sequence[HeadsAt], weights: Weights, positions: Mapping[s
         check_position(name, positions[name], last)
 
 
-def check_head(head: Head, weights: Weights) -> None:
-    """Raises ValueError where the model has no such head."""
-    if not (0 <= head[0] < weights.n_layers and 0 <= head[1] < weights.n_heads):
+def check_head(head: Head, weights: Weights, *, shared: bool = False) -> None:
+    """Raises ValueError where the model has no such head; shared: among those that keys and values have."""
+    n_heads = weights.architecture.n_kv_heads if shared else weights.n_heads
+    if not (0 <= head[0] < weights.n_layers and 0 <= head[1] < n_heads):
+        kind = "key/value heads" if shared and n_heads != weights.n_heads else "heads"
         raise ValueError(
-            f"there is no head {head[0]}.{head[1]}: the model has layers 0-{weights.n_layers - 1} "
-            f"of heads 0-{weights.n_heads - 1}"
+            f"there is no head {head[0]}.{head[1]}: the model has layers 0-{weights.n_layers - 1} of {kind} "
+            f"0-{n_heads - 1}"
         )
 
 

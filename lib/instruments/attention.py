@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from einops import einsum
 from torch import Tensor
 
-from lib.models.activations import Run, Weights, at_positions
+from lib.instruments.attribution import written_along
+from lib.models.activations import Run, Weights
 
 
 def attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
@@ -42,7 +42,8 @@ def value_weighted_attention(run: Run, *, query: Tensor, key: Tensor) -> Tensor:
     al. 2020, which is of what is written, the value and its bias times W_O: here W_O is left out, and value biases are
     folded into b_O. The run must have kept "pattern" and "v".
     """
-    norms = run["v"].norm(dim=-1)  # layer batch key head
+    norms = run["v"].norm(dim=-1)  # layer batch key kv_head
+    norms = norms.repeat_interleave(run["pattern"].shape[2] // norms.shape[-1], -1)
     batch = torch.arange(norms.shape[1], device=norms.device)
     row = run["pattern"][:, batch, :, query]  # batch layer head key
     weighted = row * norms.permute(1, 0, 3, 2)
@@ -53,12 +54,10 @@ def projection_on_token(run: Run, weights: Weights, tokens: Tensor) -> Tensor:
     """<each head's output at the run's last position, W_U[:, token]> for one token a prompt. [layer head batch]
 
     tokens: [batch]. Wang et al. 2022, Fig. 3c: no LayerNorm. Scale-free uses (a correlation) are comparable; magnitudes
-    are not logits. The run must have kept "z".
+    are not logits. Where what attention writes is normalised, that norm's scale is taken as it was. The run must have
+    kept "z".
     """
-    z = torch.stack([at_positions(layer, run.last) for layer in run["z"]])  # layer batch head d_head
-    unembedded = weights.W_U.T[tokens]
-    read = einsum(weights.W_O, unembedded, "layer head d_head d_model, batch d_model -> layer head batch d_head")
-    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+    return written_along(run, weights, weights.W_U.T[tokens])
 
 
 def attended_and_written(

@@ -1,7 +1,9 @@
 """Direct logit attribution: what each part of the residual stream adds to the logit difference by itself.
 
-The final LayerNorm is linear once its scale is given, and each run's own scale is used (TransformerLens' Exploratory
-Analysis demo). Weights are centred and folded, so the parts, and b_U, sum to the logit difference exactly.
+The final norm is linear once its scale is given, and each run's own scale is used (TransformerLens' Exploratory
+Analysis demo). Weights are folded, so the parts, and b_U, sum to the logit difference exactly; where the model caps its
+logits, to the difference before the cap. Where it normalises what attention writes, that norm's scale is given too, and
+frozen as the run has it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from einops import einsum
 from torch import Tensor
 
 from lib.models.activations import Run, Weights, at_positions
-from lib.models.forward import answer_direction
+from lib.models.forward import answer_direction, norm_scale
 
 
 def attribution_by_head(run: Run, weights: Weights, answers: Tensor) -> Tensor:
@@ -19,10 +21,7 @@ def attribution_by_head(run: Run, weights: Weights, answers: Tensor) -> Tensor:
 
     b_O belongs to no head and is left out. The run must have kept "z" and "final_scale".
     """
-    direction = _scaled_direction(run, weights, answers)
-    z = _at_last(run["z"], run)  # layer batch head d_head
-    read = einsum(weights.W_O, direction, "layer head d_head d_model, batch d_model -> layer head batch d_head")
-    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+    return written_along(run, weights, _scaled_direction(run, weights, answers))
 
 
 def attribution_by_layer(run: Run, weights: Weights, answers: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,7 +36,7 @@ def attribution_by_layer(run: Run, weights: Weights, answers: Tensor) -> tuple[T
 def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     """Logit difference read off the residual stream before each layer, and after the last. [layer+1 batch]
 
-    The run's own final LayerNorm scale is used throughout, and b_U is added, so the last entry is the model's own
+    The run's own final norm's scale is used throughout, and b_U is added, so the last entry is the model's own
     logit difference. The run must have kept "resid_pre", "resid_final" and "final_scale".
     """
     direction = _scaled_direction(run, weights, answers)
@@ -46,8 +45,36 @@ def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     return (streams * direction).sum(-1) + bias
 
 
+def written_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
+    """What each head adds to the stream at the run's last position, along a direction [batch d_model] each prompt.
+    [layer head batch]
+
+    Where the model normalises what attention writes, a head's part of that is taken at the scale of the whole.
+    """
+    z = _at_last(run["z"], run)  # layer batch head d_head
+    along = _before_the_norm(run, weights, direction)
+    read = einsum(weights.W_O, along, "layer head d_head d_model, layer batch d_model -> layer head batch d_head")
+    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+
+
+def biases_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
+    """The same of all b_O, which belong to no head. [batch]"""
+    return (weights.b_O[:, None] * _before_the_norm(run, weights, direction)).sum((0, 2))
+
+
+def _before_the_norm(run: Run, weights: Weights, direction: Tensor) -> Tensor:
+    """The direction in what heads write that a direction of the stream is, given each norm between the two at its
+    scale. [layer batch d_model]"""
+    along = direction.expand(weights.n_layers, -1, -1)
+    if weights.post_attention is None:
+        return along
+    z = _at_last(run["z"], run)
+    written = einsum(z, weights.W_O, "layer batch head d_head, layer head d_head d_model -> layer batch d_model")
+    return along * weights.post_attention[:, None] / norm_scale(written + weights.b_O[:, None], weights)
+
+
 def final_scale(run: Run) -> Tensor:
-    """What the final LayerNorm divides by at the run's last position. [batch]"""
+    """What the final norm divides by at the run's last position. [batch]"""
     return at_positions(run["final_scale"], run.last)[:, 0]
 
 

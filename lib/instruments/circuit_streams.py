@@ -113,37 +113,55 @@ def circuit_values(
             part = Block.of(weights, layer, heads)
             shape = (*elsewhere.shape, len(heads), weights.d_head)
             past_k, past_v = rest.new_zeros(shape), rest.new_zeros(shape)
-            _, past_k[row, position], past_v[row, position] = forward.project(rest, part, weights)
-            projected = [forward.project(x, part, weights) for x in slots]
+            _, k, past_v[row, position] = forward.project(rest, part, weights)
+            past_k[row, position] = forward.ready_keys(k, part, weights, position)
+            projected = [_ready(x, part, weights, at) for x, at in zip(slots, where[-len(slots) :], strict=True)]
         before, slots = slots, []
         first = len(where) - len(before)
+        window = weights.architecture.window(layer)
         for s, streams in enumerate(plan.streams[layer][first:], start=first):
             value = values[layer, prompts, where[s]]  # prompt head d_head
-            x = before[s - first][[stream.parent for stream in streams]] + forward.combine(value, block)
+            entering = before[s - first][[stream.parent for stream in streams]]
+            written = forward.written_by_heads(value, block)  # by the constants
+            x = entering + forward.written_by_attention(written, block, weights)
             readers = [i for i, stream in enumerate(streams) if stream.kept]
             if readers:
                 reading = [streams[i] for i in readers]
                 seen = list(plan.sees[s])
+                at = where[s, :, None]
                 z = forward.attend(
                     projected[s][0][[stream.parent for stream in reading], :, None],
                     *(_sources(projected, i, seen, reading) for i in (1, 2)),
                     past_k=past_k,
                     past_v=past_v,
-                    sees_past=elsewhere & (columns <= where[s, :, None]),
-                    sees=(where[seen] <= where[s]).T[:, None],
+                    sees_past=(elsewhere & forward.visible(at, columns, window))[:, None],
+                    sees=forward.visible(at, where[seen].T, window)[:, None],
+                    cap=weights.architecture.attention_cap,
                 )[:, :, 0]
                 kept = torch.tensor([[head in stream.kept for head in heads] for stream in reading], device=x.device)
-                change = (z - value[:, heads]) * kept[:, None, :, None]
-                x[readers] += change.flatten(-2) @ part.W_O
-            slots.append(x)
+                change = ((z - value[:, heads]) * kept[:, None, :, None]).flatten(-2) @ part.W_O
+                x[readers] = entering[readers] + forward.written_by_attention(written + change, block, weights)
+            slots.append((x, entering))
         if layer < plan.last_reader:
-            rest = rest + forward.combine(values[layer, prompts[row], position], block)
-            forward.add_mlp_(rest, block, weights)
+            entering = rest
+            rest = rest + forward.combine(values[layer, prompts[row], position], block, weights)
+            forward.add_mlp_(rest, block, weights, entering)
         else:
             slots = slots[-1:]  # no head reads another position again
-        for x in slots:
-            forward.add_mlp_(x, block, weights)
+        for x, entering in slots:
+            forward.add_mlp_(x, block, weights, entering)
+        slots = [x for x, _ in slots]
     return forward.logit_difference(slots[-1], weights, answers[prompts])[list(plan.final)]
+
+
+def _ready(x: Tensor, part: Block, weights: Weights, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of streams [stream prompt d_model] at one position a prompt, ready to meet each other."""
+    q, k, v = forward.project(x, part, weights)
+    return (
+        forward.ready_queries(q, part, weights, position),
+        forward.ready_keys(k, part, weights, position),
+        v,
+    )
 
 
 def _sources(projected: list, which: int, seen: list[int], reading: list[Stream]) -> Tensor:

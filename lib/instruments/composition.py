@@ -2,7 +2,9 @@
 
 Composition scores and the eigenvalue view of copying follow Elhage et al. 2021 ("A Mathematical Framework for
 Transformer Circuits"). Matrices act on rows here, x @ W, so a head's OV circuit is W_V @ W_O and its QK circuit is
-W_Q @ W_K.T, both d_model x d_model of rank d_head; neither is ever formed. Weights must be folded and centred.
+W_Q @ W_K.T, both d_model x d_model of rank d_head; neither is ever formed. Weights must be folded. Where heads share
+keys and values, a head's circuits have those of its group. Rotary positions, which turn W_Q W_K.T, and norms of q, k
+and of what is written, of which only the gains are taken, are left out.
 Everything is computed in float64, whatever the weights are stored in: eigenvalues that nearly cancel leave of a sum in
 float32 no digit.
 Out of scope: composition through MLPs or through more than one head, and the scale of LayerNorm between two heads.
@@ -33,7 +35,7 @@ def eigenvalue_scores(weights: Weights | AttentionWeights, *, loop: Tensor | Non
     from tokens to tokens; without it, that of W_V W_O. Either way the non-zero eigenvalues are those of a d_head x
     d_head product, since AB and BA share theirs.
     """
-    W_V, W_O = weights.W_V.double(), weights.W_O.double()
+    _, _, W_V, W_O = _matrices(weights)
     eigenvalues = torch.linalg.eigvals(W_O @ (W_V if loop is None else loop.double() @ W_V))
     return eigenvalues.real.sum(-1) / eigenvalues.abs().sum(-1).clamp(min=torch.finfo(W_V.dtype).tiny)
 
@@ -62,7 +64,7 @@ def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
     """
     if into not in ("Q", "K", "V"):
         raise ValueError(f"into is {into!r}: a head takes in Q, K or V")
-    W_Q, W_K, W_V, W_O = (getattr(weights, name).double() for name in ("W_Q", "W_K", "W_V", "W_O"))
+    W_Q, W_K, W_V, W_O = _matrices(weights)
     reads, then = {"Q": (W_Q, W_K.mT), "K": (W_K, W_Q.mT), "V": (W_V, W_O)}[into]
     # |A B C|^2 is the trace of (A'A) B (C C') B': the outer factors enter by their d_head x d_head Gram matrices alone.
     outer, last = W_V.mT @ W_V, then @ then.mT  # layer head d_head d_head
@@ -77,6 +79,15 @@ def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
         squares = ((outer[:layer, :, None] @ met) * (met @ last[layer])).sum((-1, -2))
         scores[:layer, :, layer] = squares.clamp(min=0).sqrt() / (written[:layer, :, None] * read[layer])
     return scores
+
+
+def _matrices(weights: Weights | AttentionWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """W_Q, W_K, W_V and W_O of every query head, in float64. [layer head ...]"""
+    gains = 1 if weights.post_attention is None else weights.post_attention[:, None, None]
+    W_O = (weights.W_O * gains).double()
+    group = W_O.shape[1] // weights.W_K.shape[1]
+    W_K, W_V = (W.double().repeat_interleave(group, 1) for W in (weights.W_K, weights.W_V))
+    return weights.W_Q.double(), W_K, W_V, W_O
 
 
 def unrelated(weights: Weights | AttentionWeights) -> float:

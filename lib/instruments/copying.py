@@ -23,7 +23,7 @@ def embedding_after_first_mlp(weights: Weights, tokens: Tensor, *, dtype: torch.
     """
     dtype = dtype or weights.W_E.dtype
     resid = weights.W_E[tokens].to(dtype)
-    add_mlp_(resid, Block.of(weights, 0).to(dtype), weights)
+    add_mlp_(resid, Block.of(weights, 0).to(dtype), weights, resid.clone())
     return resid
 
 
@@ -37,7 +37,10 @@ def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, to
     """
     if sign not in (1, -1):
         raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")
-    written = sign * (resid @ weights.W_V[head] @ weights.W_O[head])
+    layer, index = head
+    written = sign * (resid @ weights.W_V[layer, index // weights.architecture.group] @ weights.W_O[head])
+    if weights.post_attention is not None:  # whose scale the final norm undoes as well
+        written = written * weights.post_attention[layer]
     logits = normalize(written, weights) @ weights.W_U + weights.b_U
     return (logits.topk(top, dim=-1).indices == tokens[..., None]).any(-1)
 

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lib.instruments.attribution import attribution_by_head
+from lib.instruments.attribution import biases_along, written_along
 from lib.models import forward
 from lib.models.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
 from lib.models.backends.plain import forward_in_plain_tensors
-from lib.models.forward import answer_direction
+from lib.models.config import family_of, read_config
 from lib.models.model import Model
 
 # TransformerLens 4.3 reads resid_mid where the second LayerNorm takes its input, after the residual connection has
@@ -52,11 +52,14 @@ def largest_gap(logits: Tensor, others: Tensor) -> Tensor:
 
 
 def _attention_adds(run: Run, weights: Weights) -> Tensor:
+    if weights.architecture.parallel:  # where the sum is not handed on as a stream, the MLP's output is in it as well
+        return relative_gap(run["resid_post"] - run["mlp_out"], [run["resid_pre"], run["attn_out"]])
     return relative_gap(run["resid_mid"], [run["resid_pre"], run["attn_out"]])
 
 
 def _mlp_adds(run: Run, weights: Weights) -> Tensor:
-    return relative_gap(run["resid_post"], [run["resid_mid"], run["mlp_out"]])
+    before = run["resid_pre"] + run["attn_out"] if weights.architecture.parallel else run["resid_mid"]
+    return relative_gap(run["resid_post"], [before, run["mlp_out"]])
 
 
 def _layers_hand_on(run: Run, weights: Weights) -> Tensor:
@@ -72,8 +75,12 @@ def _heads_add_up(run: Run, weights: Weights) -> Tensor:
     by_head = zip(
         run["z"].unbind(-2), weights.W_O.unbind(1), strict=True
     )  # layer batch pos d_head, layer d_head d_model
-    written = (z @ W_O[:, None] for z, W_O in by_head)
-    return relative_gap(run["attn_out"], [*written, weights.b_O[:, None, None].expand_as(run["attn_out"])])
+    written = [z @ W_O[:, None] for z, W_O in by_head]
+    written.append(weights.b_O[:, None, None].expand_as(run["attn_out"]))
+    if weights.post_attention is not None:  # the norm of the sum is linear once its scale is given
+        factor = weights.post_attention[:, None, None] / forward.norm_scale(sum(written), weights)
+        written = [part * factor for part in written]
+    return relative_gap(run["attn_out"], written)
 
 
 def _inputs_read_the_stream(run: Run, weights: Weights) -> Tensor:
@@ -87,7 +94,8 @@ def _inputs_read_the_stream(run: Run, weights: Weights) -> Tensor:
 
 
 def _pattern_is_softmax(run: Run, weights: Weights) -> Tensor:
-    expected = [forward.attention_pattern(q, k) for q, k in zip(run["q"], run["k"], strict=True)]
+    layers = zip(run["q"], run["k"], forward.blocks(weights), strict=True)
+    expected = [forward.attention_pattern(q, k, block, weights) for q, k, block in layers]
     return (run["pattern"] - torch.stack(expected)).abs().amax((0, 2, 3, 4))
 
 
@@ -96,12 +104,12 @@ def _pattern_sums_to_one(run: Run, weights: Weights) -> Tensor:
 
 
 def _pattern_moves_values(run: Run, weights: Weights) -> Tensor:
-    moved = (run["pattern"] @ run["v"].transpose(2, 3)).transpose(2, 3)
-    return relative_gap(run["z"].flatten(-2), [moved.flatten(-2)])
+    moved = [forward.mixed(pattern, v) for pattern, v in zip(run["pattern"], run["v"], strict=True)]
+    return relative_gap(run["z"].flatten(-2), [torch.stack(moved).flatten(-2)])
 
 
 def _scale_is_of_the_final_stream(run: Run, weights: Weights) -> Tensor:
-    return relative_gap(run["final_scale"], [_layer_norm_scale(run["resid_final"], weights)])
+    return relative_gap(run["final_scale"], [forward.norm_scale(run["resid_final"], weights)])
 
 
 # What each says, as a sentence, and the deviation. Relative, so rounding is all that may be left.
@@ -130,14 +138,21 @@ def attention_to_later_tokens(run: Run) -> Tensor:
 def attribution_gap(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     """How far attributions are from adding up to the logit difference: heads, b_O, MLPs, embedding and b_U. [batch]
 
-    answers: [batch 2]. The run must have kept "z", "mlp_out" and "final_scale".
+    answers: [batch 2]. Where logits are capped, they have to add up to what each of the two was before its cap, and the
+    caps of these sums to the difference; where what attention writes is normalised, heads and b_O have to add up to
+    that with the norm's scale frozen. The run must have kept "z", "attn_out", "mlp_out" and "final_scale".
     """
-    direction = answer_direction(weights, answers) / at_positions(run["final_scale"], run.last)
-    token, position = _embedding(run.tokens, weights)
-    others = at_positions(token + position + run["mlp_out"].sum(0) + weights.b_O.sum(0), run.last)
-    bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
-    total = attribution_by_head(run, weights, answers).sum((0, 1)) + (others * direction).sum(-1) + bias
-    return (total - run.logit_difference(answers)).abs()
+    right, wrong = (_logit_from_parts(run, weights, token) for token in answers.T)
+    cap = weights.architecture.final_cap
+    return (forward.capped(right, cap) - forward.capped(wrong, cap) - run.logit_difference(answers)).abs()
+
+
+def _logit_from_parts(run: Run, weights: Weights, token: Tensor) -> Tensor:
+    """A token's logit, before any cap, as the sum of what each part of the stream adds. token: [batch]. [batch]"""
+    direction = weights.W_U.T[token] / at_positions(run["final_scale"], run.last)
+    others = at_positions(sum(_embedding(run.tokens, weights)) + run["mlp_out"].sum(0), run.last)
+    by_head = written_along(run, weights, direction).sum((0, 1))
+    return by_head + biases_along(run, weights, direction) + (others * direction).sum(-1) + weights.b_U[token]
 
 
 def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor, dtype: torch.dtype) -> Tensor:
@@ -146,8 +161,8 @@ def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor,
     Weights are as stored, LayerNorms unfolded; attention is eager, the only kind that computes a pattern. Scores are
     computed in `dtype`: transformers can force them to float32 (reorder_and_upcast_attn), and then refuses float64.
     """
-    exactly = {"attn_implementation": "eager", "reorder_and_upcast_attn": False}
-    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, **exactly)
+    as_stored = family_of(read_config(directory)).as_stored
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager", **as_stored)
     plain = plain.to(tokens.device).eval()
     with torch.no_grad():
         return at_positions(plain(tokens).logits, last)
@@ -181,6 +196,15 @@ def patched_into_itself(model: Model, run: Run, site: str) -> Tensor:
     """Logits with a site's activation replaced by the run's own in every layer at once. [batch d_vocab]"""
     stacked = run[site] if is_layered(site) else run[site][None]
     edits = [Edit(site, layer, lambda _, kept=kept: kept) for layer, kept in enumerate(stacked)]
+    return model.run(run.tokens, last=run.last, edits=edits).logits
+
+
+def handed_back(model: Model, run: Run, site: str) -> Tensor:
+    """Logits with a site edited in every layer by a change that hands back what it is given. [batch d_vocab]
+
+    Rounding may tell it from no edit: TransformerLens computes a norm whose scale is edited by other kernels.
+    """
+    edits = [Edit(site, layer, lambda activation: activation) for layer in layers_of(site, model.weights)]
     return model.run(run.tokens, last=run.last, edits=edits).logits
 
 
@@ -226,13 +250,10 @@ def _flip(activation: Tensor, prompts: Tensor) -> Tensor:
     return torch.where(prompts.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)
 
 
-def _embedding(tokens: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+def _embedding(tokens: Tensor, weights: Weights) -> list[Tensor]:
+    """What the stream begins as a sum of: embedded tokens and, where they are learned, positions."""
     token = weights.W_E[tokens]
-    return token, weights.W_pos[: tokens.shape[1]].expand_as(token)
-
-
-def _layer_norm_scale(x: Tensor, weights: Weights) -> Tensor:
-    return (_centred(x).pow(2).mean(-1, keepdim=True) + weights.layer_norm_eps).sqrt()
+    return [token] if weights.W_pos is None else [token, weights.W_pos[: tokens.shape[1]].expand_as(token)]
 
 
 def _centred(x: Tensor) -> Tensor:

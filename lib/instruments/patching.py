@@ -55,7 +55,7 @@ def patch_stream(
 
         def measure(some: Tensor, column: Tensor = column, where: list[int] = where) -> Tensor:
             window = Window.of(some, column[some], base.last[some])
-            patch = _PatchStream(layers, base, source, site, where, column[some])
+            patch = _PatchStream(weights, layers, base, source, site, where, column[some])
             return rerun(weights, layers, base, window, answers, patch)
 
         values = in_batches(
@@ -73,15 +73,24 @@ def patch_stream(
 class _PatchStream(Intervention):
     """One row a layer, patched at `position`, the first of the window."""
 
-    def __init__(self, layers: Sequence[Block], base: Run, source: Run, site: str, where: list[int], position: Tensor):
-        self.layers, self.base, self.source, self.site = layers, base, source, site
+    def __init__(
+        self,
+        weights: Weights,
+        layers: Sequence[Block],
+        base: Run,
+        source: Run,
+        site: str,
+        where: list[int],
+        position: Tensor,
+    ):
+        self.weights, self.layers, self.base, self.source, self.site = weights, layers, base, source, site
         self.where, self.position = where, position
 
     def at_resid_pre(self, layer: int, window: Window) -> Tensor | None:
         if self.site == "resid_pre" and layer in self.where:
             return self._row("resid_pre", layer, window)
         if self.site == "mlp_out" and layer - 1 in self.where:
-            mid = resid_mid(self.base, layer - 1, self.layers[layer - 1], window)
+            mid = resid_mid(self.base, layer - 1, self.layers[layer - 1], self.weights, window)
             return mid + self._row("mlp_out", layer - 1, window)
         return None
 
@@ -110,7 +119,7 @@ def patch_heads(
 
     site: one of HEAD_SITES, which both runs must have kept; base also rerun.BASE_SITES. position: [batch], the one
     position to patch (of the pattern: the query's), or None for all of them at once. The other arguments are those of
-    `patch_stream`. Returns [layer head batch].
+    `patch_stream`. Returns [layer head batch]; of k and v [layer kv_head batch], each for the group that reads it.
 
     Exact: whatever is patched, the rest of the model only sees the head's output z. That is computed for all heads
     of a layer at once, and each head is a row that joins after its layer's attention. Nothing changes before the first
@@ -120,6 +129,7 @@ def patch_heads(
     if position is not None:
         check_position("position", position, base.last)
     first = _first_difference(base, source, site) if position is None else position
+    n_heads = weights.architecture.n_kv_heads if site in ("k", "v") else weights.n_heads
     layers = forward.blocks(weights)
 
     def measure(prompts: Tensor) -> Tensor:
@@ -130,11 +140,11 @@ def patch_heads(
     values = in_batches(
         measure,
         torch.arange(len(base.tokens), device=base.tokens.device),
-        rows=weights.n_layers * weights.n_heads * (int((base.last - first).max()) + 1),
+        rows=weights.n_layers * n_heads * (int((base.last - first).max()) + 1),
         row_bytes=row_bytes(weights, base),
         budget=budget,
     )
-    return values.view(weights.n_layers, weights.n_heads, -1)
+    return values.view(weights.n_layers, n_heads, -1)
 
 
 class _PatchHeads(Intervention):
@@ -154,15 +164,24 @@ class _PatchHeads(Intervention):
             old = read(self.base, site)
             return self._patched(old, read(self.source, site)) if site == self.site else old
 
+        block = self.layers[layer]
         if self.site == "z":
             z = patched("z")
         else:
             own = self.site != "pattern"
-            pattern = forward.attention_pattern(patched("q"), patched("k")) if own else patched("pattern")
-            z = (pattern @ patched("v").transpose(1, 2)).transpose(1, 2)
+            q_and_k = patched("q"), patched("k")
+            pattern = forward.attention_pattern(*q_and_k, block, self.weights) if own else patched("pattern")
+            z = forward.mixed(pattern, patched("v"))
         change = (z - read(self.base, "z"))[window.row, window.position]  # token head d_head
-        mid = resid_mid(self.base, layer, self.layers[layer], window)
-        return torch.baddbmm(mid.expand(self.weights.n_heads, -1, -1), change.transpose(0, 1), self.weights.W_O[layer])
+        # A row a head, or a group of them where what is patched is theirs together.
+        n_rows = self.weights.architecture.n_kv_heads if self.site in ("k", "v") else self.weights.n_heads
+        change = change.unflatten(1, (n_rows, -1)).flatten(2).transpose(0, 1)
+        W_O = block.W_O.unflatten(0, (n_rows, -1))
+        entering = window.read(self.base["resid_pre"][layer])
+        written = forward.written_by_heads(window.read(self.base["z"][layer]), block)
+        if block.post_attention is None:  # one product then adds up everything
+            return torch.baddbmm((entering + written).expand(n_rows, -1, -1), change, W_O)
+        return entering + forward.written_by_attention(written + change @ W_O, block, self.weights)
 
     def _patched(self, base: Tensor, source: Tensor) -> Tensor:
         if self.position is None:

@@ -3,8 +3,9 @@
 Follows Wang et al. 2022, App. B, with heads frozen at their outputs z and MLPs recomputed, since they count as part
 of the direct path; mlps="frozen" keeps the MLPs too, which leaves the residual connection alone. In the base run a
 sender's z becomes, at one position of each prompt, what it is in the source run; a path ends at the final residual
-stream or at the q, k or v of receiving heads at that same position. Several heads may send jointly: effects are not
-additive. Out of scope: paths between positions, which run through attention and so are paths of other heads.
+stream or at the q, k or v of receiving heads at that same position. Senders are query heads; where these share keys and
+values, a receiver of k or v is a head of those, and moves its whole group. Several heads may send jointly: effects are
+not additive. Out of scope: paths between positions, which run through attention and so are paths of other heads.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def path_patch_to_heads(
     if not receivers:
         raise ValueError("there are no receivers: give the heads whose input is patched")
     for head in receivers:
-        check_head(head, weights)
+        check_head(head, weights, shared=inputs in "kv")
     heads = {layer: sorted(head[1] for head in receivers if head[0] == layer) for layer in {h[0] for h in receivers}}
     layers = forward.blocks(weights)
 
@@ -110,6 +111,13 @@ def path_patch_to_heads(
     return _by_sender(measure, weights, base, unpatched, senders, max(heads), width, budget)
 
 
+def receivers_of(weights: Weights, heads: Collection[Head], inputs: str) -> list[Head]:
+    """The receivers through which `heads` read: the heads themselves for q, and for k and v those of keys and values
+    that they share, perhaps with others."""
+    group = weights.architecture.group if inputs in ("k", "v") else 1
+    return sorted({Head(layer, index // group) for layer, index in heads})
+
+
 class _Receive(Intervention):
     """Rows whose receivers' inputs are as pass (1) left them; each joins at the first receiver above its senders."""
 
@@ -129,8 +137,10 @@ class _Receive(Intervention):
 
 
 def _receive(x: Tensor, weights: Weights, layer: int, heads: list[int], inputs: str) -> Tensor:
-    """q, k or v of some heads from the streams entering their layer. x: [sender prompt d_model]."""
-    return forward.project(x, Block.of(weights, layer, heads), weights)[INPUTS.index(inputs)]
+    """q, k or v of some heads from the streams entering their layer. x: [sender prompt d_model]. [... head d_head]"""
+    W, b = getattr(weights, f"W_{inputs.upper()}")[layer][heads], getattr(weights, f"b_{inputs.upper()}")[layer][heads]
+    read = torch.addmm(b.flatten(), forward.normalize(x, weights).flatten(0, 1), W.permute(1, 0, 2).flatten(1))
+    return read.view(*x.shape[:2], *b.shape)
 
 
 def _frozen_streams(
@@ -154,16 +164,19 @@ def _frozen_streams(
         yield x
         entering = base["resid_pre"][layer, prompts, position].expand(first.count(layer), -1, -1)
         where = (layer, prompts, position)
-        x = torch.cat([x, entering]) + forward.combine(base["z"][where], block)
         sends = torch.tensor(
-            [[(layer, h) in senders for h in range(weights.n_heads)] for senders in sets[: len(x)]], device="cpu"
+            [[(layer, h) in senders for h in range(weights.n_heads)] for senders in sets[: len(x) + len(entering)]],
+            device="cpu",
         )
+        written = forward.written_by_heads(base["z"][where], block)
         if sends.any():
-            x += _sent(source["z"][where] - base["z"][where], weights.W_O[layer], sends.to(x))
+            written = written + _sent(source["z"][where] - base["z"][where], weights.W_O[layer], sends.to(x))
+        entering = torch.cat([x, entering])
+        x = entering + forward.written_by_attention(written, block, weights)
         if mlps == "frozen":
             x += base["mlp_out"][where]
         else:
-            forward.add_mlp_(x, block, weights)
+            forward.add_mlp_(x, block, weights, entering)
     yield x
 
 

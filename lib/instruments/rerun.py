@@ -92,9 +92,9 @@ def place(activation: Tensor, value: Tensor, position: Tensor, window: Window) -
     activation.copy_(torch.where(there, value.unsqueeze(-2), activation))
 
 
-def resid_mid(run: Run, layer: int, block: Block, window: Window) -> Tensor:
-    """The cached run's stream between attention and MLP. [token d_model]"""
-    return window.read(run["resid_pre"][layer]) + forward.combine(window.read(run["z"][layer]), block)
+def resid_mid(run: Run, layer: int, block: Block, weights: Weights, window: Window) -> Tensor:
+    """The cached run's stream with attention's output, and without the MLP's. [token d_model]"""
+    return window.read(run["resid_pre"][layer]) + forward.combine(window.read(run["z"][layer]), block, weights)
 
 
 def rerun(
@@ -110,10 +110,14 @@ def rerun(
         keys, window = window, window.end() if layer == len(layers) - 1 else window
         clones = change.clones(layer)
         attn_out = _attn_out(x, clones, weights, block, run, layer, keys, window, change)
-        x = _queries(x, keys, window)
-        x = _join(x, window.read(run["resid_pre"][layer]).expand(clones, -1, -1)) + attn_out
-        x = _join(x, change.at_resid_mid(layer, window))
-        forward.add_mlp_(x, block, weights)
+        cached = window.read(run["resid_pre"][layer])
+        entering = _join(_queries(x, keys, window), cached.expand(clones, -1, -1))
+        x = entering + attn_out
+        joined = change.at_resid_mid(layer, window)
+        if joined is not None and weights.architecture.parallel:
+            entering = _join(entering, cached.expand(len(joined), -1, -1))
+        x = _join(x, joined)
+        forward.add_mlp_(x, block, weights, entering)
     x = _join(x, change.at_resid_pre(len(layers), window))
     return forward.logit_difference(x, weights, answers[window.prompts])
 
@@ -137,14 +141,19 @@ def _attn_out(
     for site, new, window in (("q", _queries(q, keys, queries), queries), ("k", k, keys), ("v", v, keys)):
         cached = window.read(run[site][layer]).expand(clones, -1, -1, -1)
         padded[site] = change.edit(site, layer, window.pad(_join(new, cached)), window)
+    before = torch.arange(keys.before, device=x.device)
+    at, seen = queries.columns(), weights.architecture.window(layer)
     z = forward.attend(
-        **padded,
-        past_k=run["k"][layer, keys.prompts, : keys.before],
+        forward.ready_queries(padded["q"], block, weights, at),
+        forward.ready_keys(padded["k"], block, weights, keys.columns()),
+        padded["v"],
+        past_k=forward.ready_keys(run["k"][layer, keys.prompts, : keys.before], block, weights, before),
         past_v=run["v"][layer, keys.prompts, : keys.before],
-        sees_past=torch.arange(keys.before, device=x.device) < keys.first[:, None],
-        sees=keys.columns()[:, None] <= queries.columns()[:, :, None],
+        sees_past=(before < keys.first[:, None])[:, None] & forward.visible(at[:, :, None], before, seen),
+        sees=forward.visible(at[:, :, None], keys.columns()[:, None], seen),
+        cap=weights.architecture.attention_cap,
     )
-    return forward.combine(queries.pack(change.edit("z", layer, z, queries)), block)
+    return forward.combine(queries.pack(change.edit("z", layer, z, queries)), block, weights)
 
 
 def _queries(activation: Tensor, keys: Window, queries: Window) -> Tensor:
@@ -158,5 +167,6 @@ def _join(x: Tensor, rows: Tensor | None) -> Tensor:
 
 def row_bytes(weights: Weights, run: Run) -> int:
     """Memory of one row of matrices in a rerun: its stream, q, k and v (as computed, and padded), z, and attention."""
-    attention = 2 * weights.n_heads * 2 * run.tokens.shape[1]
-    return (12 * weights.d_model + attention) * weights.W_Q.element_size()
+    one = weights.architecture
+    attention, heads = 2 * one.n_heads * 2 * run.tokens.shape[1], 7 * one.n_heads * one.d_head
+    return (5 * one.d_model + heads + attention) * weights.W_Q.element_size()

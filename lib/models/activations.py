@@ -1,7 +1,9 @@
 """Plain tensors of a model under test: its processed weights, and the activations of one forward pass.
 
 Instruments read these and nothing else, so they do not depend on any hooking library. Names follow the field:
-W_Q, b_O, resid_pre, z, pattern. Everything that exists once a layer is stacked, layer first.
+W_Q, b_O, resid_pre, z, pattern. Everything that exists once a layer is stacked, layer first. q and k are as projected,
+before they are normalised or turned by their position. Where query heads share keys and values, k and v have as many
+heads as there are of those.
 """
 
 from __future__ import annotations
@@ -13,22 +15,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lib.models.architecture import Architecture
 from lib.one_line import OneLine, counted
 
 # Every activation a run can keep and an edit can replace, and its shape; those without a layer exist once.
 SITES = {
     "resid_pre": "layer batch pos d_model",  # entering the block
-    "resid_mid": "layer batch pos d_model",  # between attention and MLP
+    "resid_mid": "layer batch pos d_model",  # between attention and MLP, where these are not parallel
     "resid_post": "layer batch pos d_model",  # leaving the block
-    "attn_out": "layer batch pos d_model",  # sum over heads + b_O
-    "mlp_out": "layer batch pos d_model",
+    "attn_out": "layer batch pos d_model",  # sum over heads + b_O, normalised where the model does that
+    "mlp_out": "layer batch pos d_model",  # as it is added to the stream, too
     "q": "layer batch pos head d_head",
-    "k": "layer batch pos head d_head",
-    "v": "layer batch pos head d_head",
+    "k": "layer batch pos kv_head d_head",
+    "v": "layer batch pos kv_head d_head",
     "z": "layer batch pos head d_head",
     "pattern": "layer batch head query key",
     "resid_final": "batch pos d_model",  # leaving the last block
-    "final_scale": "batch pos 1",  # what the final LayerNorm divides by
+    "final_scale": "batch pos 1",  # what the final norm divides by
 }
 
 
@@ -52,18 +55,34 @@ def layers_of(site: str, weights: Weights) -> range:
     return range(weights.n_layers if is_layered(site) else 1)
 
 
+def sites_of(architecture: Architecture) -> tuple[str, ...]:
+    """The sites that a model has: with attention and MLP in parallel there is no stream between them."""
+    return tuple(site for site in SITES if site != "resid_mid" or not architecture.parallel)
+
+
+def check_site(site: str, architecture: Architecture) -> None:
+    """Raises ValueError for a site that is not known, or that such a model does not have."""
+    is_layered(site)
+    if site not in sites_of(architecture):
+        raise ValueError(
+            f"{site!r} does not exist here: attention and MLP read the same stream, and nothing stands between them; "
+            f"use one of {', '.join(sites_of(architecture))}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Weights(OneLine):
-    """Weights with LayerNorm folded in, writing weights and unembedding centred, and value biases folded into b_O."""
+    """Weights with the gains of norms folded in, and value biases folded into b_O; see `folding`. Biases that a model
+    lacks are zeros."""
 
+    architecture: Architecture
     W_E: Tensor  # d_vocab d_model
-    W_pos: Tensor  # n_ctx d_model
     W_Q: Tensor  # layer head d_model d_head
-    W_K: Tensor
+    W_K: Tensor  # layer kv_head d_model d_head
     W_V: Tensor
     W_O: Tensor  # layer head d_head d_model
     b_Q: Tensor  # layer head d_head
-    b_K: Tensor
+    b_K: Tensor  # layer kv_head d_head
     b_V: Tensor
     b_O: Tensor  # layer d_model
     W_in: Tensor  # layer d_model d_mlp
@@ -72,24 +91,28 @@ class Weights(OneLine):
     b_out: Tensor  # layer d_model
     W_U: Tensor  # d_model d_vocab
     b_U: Tensor  # d_vocab
-    layer_norm_eps: float
-    activation: str  # the MLP's non-linearity, by its name in the model's config
+    W_pos: Tensor | None = None  # n_ctx d_model, where positions are learned
+    W_gate: Tensor | None = None  # layer d_model d_mlp
+    post_attention: Tensor | None = None  # layer d_model: gains of the norms of what is written, which nothing folds
+    post_mlp: Tensor | None = None
+    q_norm: Tensor | None = None  # layer d_head: gains of the norms of each head's q and k
+    k_norm: Tensor | None = None
 
     @property
     def n_layers(self) -> int:
-        return self.W_Q.shape[0]
+        return self.architecture.n_layers
 
     @property
     def n_heads(self) -> int:
-        return self.W_Q.shape[1]
+        return self.architecture.n_heads
 
     @property
     def d_model(self) -> int:
-        return self.W_Q.shape[2]
+        return self.architecture.d_model
 
     @property
     def d_head(self) -> int:
-        return self.W_Q.shape[3]
+        return self.architecture.d_head
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors by name."""
@@ -101,7 +124,9 @@ class Weights(OneLine):
         return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
-        return f"<Weights: {counted(self.n_layers, 'layer')} x {counted(self.n_heads, 'head')}, d_model {self.d_model}>"
+        shared = self.architecture.n_kv_heads
+        heads = counted(self.n_heads, "head") + (f" on {shared} of keys and values" if shared != self.n_heads else "")
+        return f"<Weights: {counted(self.n_layers, 'layer')} x {heads}, d_model {self.d_model}>"
 
 
 class OnDemand(Mapping[str, Tensor]):

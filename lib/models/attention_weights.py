@@ -1,7 +1,7 @@
 """Attention weights of a checkpoint, read and processed without a model: enough for claims that run nothing.
 
 A checkpoint may hold attention alone (no embedding, no MLP matrices), which no library loads. Processing: `folding`.
-Out of scope: everything outside attention, and other architectures.
+Out of scope: everything outside attention.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ class AttentionWeights:
     """The attention part of `Weights`, under the same names, processed in the same way."""
 
     W_Q: Tensor  # layer head d_model d_head
-    W_K: Tensor
+    W_K: Tensor  # layer kv_head d_model d_head
     W_V: Tensor
     W_O: Tensor  # layer head d_head d_model
     b_Q: Tensor  # layer head d_head
     b_K: Tensor
     b_V: Tensor
     b_O: Tensor  # layer d_model
+    post_attention: Tensor | None = None  # layer d_model
 
     @classmethod
     def of(cls, weights: Weights) -> AttentionWeights:
@@ -38,7 +39,8 @@ class AttentionWeights:
 
     def to(self, device: torch.device) -> AttentionWeights:
         """The same weights on `device`."""
-        return AttentionWeights(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        return AttentionWeights(**{name: value if value is None else value.to(device) for name, value in moved.items()})
 
     def __repr__(self) -> str:
         n_layers, n_heads, d_model, _ = self.W_Q.shape

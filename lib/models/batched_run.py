@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lib.models.activations import Edit, OnDemand, Run, Weights, is_layered
+from lib.models.activations import Edit, OnDemand, Run, Weights, is_layered, layers_of
 from lib.models.backends import Backend
 from lib.models.budget import in_batches, limit, on_disk
 
@@ -66,13 +66,23 @@ def run_in_batches(
 
 def transient_bytes(weights: Weights, positions: int) -> int:
     """Memory of one token while it is run: streams, q, k, v and z, attention, the MLP's hidden layer, and logits."""
-    attention = 6 * weights.n_heads * positions
-    numbers = 16 * weights.d_model + attention + 5 * weights.W_in.shape[-1] + 2 * weights.W_U.shape[-1]
+    one = weights.architecture
+    attention, heads = 6 * one.n_heads * positions, 6 * one.n_heads * one.d_head
+    hidden = (7 if one.gated else 5) * one.d_mlp
+    numbers = 10 * one.d_model + heads + attention + hidden + 2 * one.d_vocab
     return numbers * max(weights.W_Q.element_size(), 4)
 
 
 def _size(site: str, weights: Weights, positions: int) -> int:
     """How many numbers a site keeps of one prompt."""
-    layers = weights.n_layers if is_layered(site) else 1
-    one = {"pattern": weights.n_heads * positions, "final_scale": 1}.get(site, weights.d_model)
-    return layers * positions * one
+    one = weights.architecture
+    queries, shared = one.n_heads * one.d_head, one.n_kv_heads * one.d_head
+    a_token = {
+        "pattern": one.n_heads * positions,
+        "final_scale": 1,
+        "q": queries,
+        "z": queries,
+        "k": shared,
+        "v": shared,
+    }
+    return len(layers_of(site, weights)) * positions * a_token.get(site, one.d_model)

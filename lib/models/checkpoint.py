@@ -1,12 +1,13 @@
 """The tensors of a model's files: which there are, whether they can be used, and whether they say one thing.
 
-Layout: the GPT-2 of `transformers`, saved with save_pretrained, with or without the "transformer." prefix. Which files
-and which settings: `config`. No model is built here.
+Layout: what `transformers` writes with save_pretrained, with or without the prefix of a model with an unembedding.
+Which files and which settings: `config`; which names: `families`. No model is built here.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,30 +18,29 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lib.models.config import INDEX, CannotLoad, read_config, stored_files, weight_map
+from lib.models.architecture import architecture_of
+from lib.models.config import INDEX, CannotLoad, family_of, read_config, stored_files, weight_map
 
-PREFIX = "transformer."  # in files saved from a model with a language-modelling head; absent in others
-HEAD = "lm_head.weight"
-# Each tensor of the model, and its shape by keys of config.json.
-OF_ATTENTION = {
-    "ln_1.weight": ["n_embd"],
-    "ln_1.bias": ["n_embd"],
-    "attn.c_attn.weight": ["n_embd", "3 n_embd"],
-    "attn.c_attn.bias": ["3 n_embd"],
-    "attn.c_proj.weight": ["n_embd", "n_embd"],
-    "attn.c_proj.bias": ["n_embd"],
+NORMS = ("norm_1", "norm_2", "norm_final", "post_1", "post_2", "q_norm", "k_norm")
+OF_ATTENTION = ("norm_1", "qkv", "q", "k", "v", "o", "post_1")
+OF_A_LAYER = (*OF_ATTENTION, "q_norm", "k_norm", "norm_2", "gate", "in", "out", "post_2")
+# Constants that used to be stored beside the weights.
+OF_NO_USE = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
+# The sizes of each part's weight: of a linear map in and out, of an embedding its rows and columns.
+SIZES_OF: Mapping[str, tuple[str, ...]] = {
+    "embed": ("d_vocab", "d_model"),
+    "positions": ("n_ctx", "d_model"),
+    "head": ("d_vocab", "d_model"),
+    **{part: ("d_head",) if part in ("q_norm", "k_norm") else ("d_model",) for part in NORMS},
+    "qkv": ("d_model", "3 n_heads d_head"),
+    "q": ("d_model", "n_heads d_head"),
+    "k": ("d_model", "n_kv_heads d_head"),
+    "v": ("d_model", "n_kv_heads d_head"),
+    "o": ("n_heads d_head", "d_model"),
+    "gate": ("d_model", "d_mlp"),
+    "in": ("d_model", "d_mlp"),
+    "out": ("d_mlp", "d_model"),
 }
-OF_A_LAYER = {
-    **OF_ATTENTION,
-    "ln_2.weight": ["n_embd"],
-    "ln_2.bias": ["n_embd"],
-    "mlp.c_fc.weight": ["n_embd", "n_inner"],
-    "mlp.c_fc.bias": ["n_inner"],
-    "mlp.c_proj.weight": ["n_inner", "n_embd"],
-    "mlp.c_proj.bias": ["n_embd"],
-}
-BEFORE = {"wte.weight": ["vocab_size", "n_embd"], "wpe.weight": ["n_positions", "n_embd"]}
-AFTER = {"ln_f.weight": ["n_embd"], "ln_f.bias": ["n_embd"]}
 # What a wrapped model was saved from, by what the wrapper adds to the names of tensors, and how to save what is inside.
 WRAPPERS = {
     "lora_": ("a model with a PEFT adapter", "merge_and_unload(), and save the result"),
@@ -59,11 +59,13 @@ class Checkpoint:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.config = read_config(directory)
+        self.family = family_of(self.config)
+        self.architecture = architecture_of(self.family, self.config)
         self.files = stored_files(directory)
         self.places: dict[str, tuple[Path, str]] = {}
         for path in self.files:
             for stored in names_in(path):
-                name = stored.removeprefix(PREFIX)
+                name = self._plain(stored)
                 if name in self.places:
                     raise CannotLoad(
                         f"{name} is stored twice, as {_said(*self.places[name])} and as {_said(path, stored)}: remove "
@@ -77,8 +79,13 @@ class Checkpoint:
 
     def missing_attention(self) -> list[str]:
         """Names of the tensors of attention that the directory lacks."""
-        names = (f"h.{layer}.{name}" for layer in self._layers for name in OF_ATTENTION)
-        return [name for name in names if name not in self.places]
+        return [
+            name
+            for part in OF_ATTENTION
+            for layer in range(self.architecture.n_layers)
+            for name in self._names(part, layer)
+            if name not in self.places
+        ]
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """One stored tensor."""
@@ -86,13 +93,23 @@ class Checkpoint:
         with _opened(path) as file:
             return file.get_tensor(stored).to(dtype)
 
-    def stack(self, name: str, dtype: torch.dtype) -> Tensor:
-        """One tensor of every layer, e.g. "ln_1.weight". [layer ...]"""
-        return torch.stack([self.read(f"h.{layer}.{name}", dtype) for layer in self._layers])
+    def weight(self, part: str, dtype: torch.dtype, layer: int = 0) -> Tensor:
+        """The weight of a part of the model: of a linear map [in out], of a norm what it multiplies by, of an embedding
+        its rows."""
+        weight = self.read(self._names(part, layer)[0], dtype)
+        if part in NORMS:
+            return weight + self.family.gain_offset
+        return weight if self.family.transposed or part in ("embed", "positions") else weight.T
+
+    def bias(self, part: str, dtype: torch.dtype, layer: int = 0) -> Tensor | None:
+        """Its bias, if it has one."""
+        names = self._names(part, layer)[1:]
+        return self.read(names[0], dtype) if names else None
 
     def unembedding(self, dtype: torch.dtype) -> Tensor:
         """The matrix that logits are read with, the embedding where the two are tied. [d_vocab d_model]"""
-        return self.read("wte.weight" if self.config["tie_word_embeddings"] else HEAD, dtype)
+        tied = self.config["tie_word_embeddings"]
+        return self.read(self._names("embed")[0] if tied else f"{self.family.head}.weight", dtype)
 
     def check(self) -> None:
         """Raises CannotLoad, naming what is wrong, where the files do not say one thing: names of a wrapped model,
@@ -114,21 +131,28 @@ class Checkpoint:
         for wanted in self.missing():
             found = [stored for _, stored in self.places.values() if stored.endswith(f".{wanted}")]
             if found:
+                prefixed = self.family.prefix + wanted
                 raise CannotLoad(
-                    f"{self.directory} holds {found[0]}, where {PREFIX}{wanted} or {wanted} is looked for, as saved "
+                    f"{self.directory} holds {found[0]}, where {prefixed} or {wanted} is looked for, as saved "
                     "from something around the model: save the one inside with save_pretrained"
                 )
-        strangers = [name for name in self.places if _is_of_no_use(name, self._shapes)]
+        of_layers = self.family.parts["norm_1"].partition("{")[0]
+        strangers = [
+            name
+            for name in self.places
+            if name.startswith(of_layers) and name not in self._shapes and not name.endswith(OF_NO_USE)
+        ]
         if strangers:
             raise CannotLoad(
                 f"{_said(*self.places[strangers[0]])} has no place in the model that {self.directory / 'config.json'} "
-                f"describes, of {len(self._layers)} layers (n_layer): correct the one that is wrong"
+                f"describes, of {self.architecture.n_layers} layers ({self.family.all_sizes['n_layers']}): correct the "
+                "one that is wrong"
             )
 
     def _check_other_files(self) -> None:
         index = self.directory / INDEX
         for stored, name in weight_map(index).items() if index.is_file() else ():
-            place = self.places.get(stored.removeprefix(PREFIX))
+            place = self.places.get(self._plain(stored))
             if place is None or place[0].name != name:
                 raise CannotLoad(
                     f"{index} says that {stored} is in {name}, which does not hold it: fetch or save the model again"
@@ -144,26 +168,28 @@ class Checkpoint:
                 )
 
     def _check_shapes(self) -> None:
-        for name, keys in self._shapes.items():
+        for name, sizes in self._shapes.items():
             if name not in self.places:
                 continue
             path, stored = self.places[name]
             with _opened(path) as file:
                 shape = file.get_slice(stored).get_shape()
-            expected = [self._size(key) for key in keys]
+            expected = [self._size(key) for key in sizes]
             if shape != expected:
                 raise CannotLoad(
-                    f"{_said(path, stored)} is {shape}, but config.json makes it {expected} ({', '.join(keys)}): "
-                    "correct the one that is wrong"
+                    f"{_said(path, stored)} is {shape}, but config.json makes it {expected} "
+                    f"({', '.join(map(self._words, sizes))}): correct the one that is wrong"
                 )
 
     def _check_head(self) -> None:
-        tied = self.config["tie_word_embeddings"] and HEAD in self.places and "wte.weight" in self.places
-        if tied and not torch.equal(*(self.read(name, torch.float64) for name in (HEAD, "wte.weight"))):
+        head = f"{self.family.head}.weight"
+        both = head, self._names("embed")[0]
+        tied = self.config["tie_word_embeddings"] and all(name in self.places for name in both)
+        if tied and not torch.equal(*(self.read(name, torch.float64) for name in both)):
             raise CannotLoad(
-                f"{self.directory / 'config.json'} has the embedding and {HEAD} tied (tie_word_embeddings, which is "
-                f"true where it is not said), but {_said(*self.places[HEAD])} is another matrix than "
-                f"{_said(*self.places['wte.weight'])}: set tie_word_embeddings to false, or remove {HEAD}"
+                f"{self.directory / 'config.json'} has the embedding and {head} tied (tie_word_embeddings, which "
+                f"is true where it is not said), but {_said(*self.places[both[0]])} is another matrix than "
+                f"{_said(*self.places[both[1]])}: set tie_word_embeddings to false, or remove {head}"
             )
 
     def _check_finite(self) -> None:
@@ -176,21 +202,53 @@ class Checkpoint:
                     "save the weights again, from a model whose training did not diverge"
                 )
 
-    def _size(self, key: str) -> int:
-        if key == "3 n_embd":
-            return 3 * self.config["n_embd"]
-        return self.config[key] or 4 * self.config["n_embd"]  # n_inner may be null
+    def _plain(self, stored: str) -> str:
+        return stored.removeprefix(self.family.prefix)
 
-    @property
-    def _layers(self) -> range:
-        return range(self.config["n_layer"])
+    def _names(self, part: str, layer: int = 0) -> list[str]:
+        """The names of a part's weight, and of its bias if it has one; none where the model has no such part."""
+        place = self.family.head if part == "head" else self.family.parts.get(part, "")
+        if not place or (self.family.fused and part in ("q", "k", "v")):
+            return []
+        kinds = ("weight", "bias") if part in self.family.biases(self.config) else ("weight",)
+        return [f"{place.format(layer)}.{kind}" for kind in kinds]
+
+    def _size(self, sizes: str) -> int:
+        """A product of sizes of the architecture, such as "n_heads d_head"."""
+        return math.prod(
+            int(size) if size.isdigit() else getattr(self.architecture, size) for size in sizes.split()
+        ) + (self.family.position_offset if sizes == "n_ctx" else 0)
+
+    def _words(self, sizes: str) -> str:
+        """The same by the keys that state them."""
+        keys = self.family.all_sizes
+        if "d_head" not in keys and sizes.endswith("heads d_head"):
+            sizes = sizes.replace("n_heads d_head", "d_model")
+        words = [keys.get(size, size) for size in sizes.split()]
+        return " ".join(words) + (f" + {self.family.position_offset}" if sizes == "n_ctx" else "").replace(" + 0", "")
 
     @cached_property
-    def _shapes(self) -> dict[str, list[str]]:
-        """Every tensor of a whole model, in its order, and its shape by keys of config.json."""
-        layers = {f"h.{layer}.{name}": shape for layer in self._layers for name, shape in OF_A_LAYER.items()}
-        head = {} if self.config["tie_word_embeddings"] else {HEAD: BEFORE["wte.weight"]}
-        return {**BEFORE, **layers, **AFTER, **head}
+    def _shapes(self) -> dict[str, tuple[str, ...]]:
+        """Every tensor of a whole model, in its order, and its shape by sizes of the architecture."""
+        shapes = {}
+        for part in ("embed", "positions"):
+            shapes |= self._shapes_of(part)
+        for layer in range(self.architecture.n_layers):
+            for part in OF_A_LAYER:
+                shapes |= self._shapes_of(part, layer)
+        shapes |= self._shapes_of("norm_final")
+        head = self._shapes_of("head")
+        return shapes | (
+            {name: head[name] for name in head if not self.config["tie_word_embeddings"] or "bias" in name}
+        )
+
+    def _shapes_of(self, part: str, layer: int = 0) -> dict[str, tuple[str, ...]]:
+        sizes = SIZES_OF[part]
+        linear = len(sizes) == 2 and part not in ("embed", "positions", "head")
+        weight = sizes[::-1] if linear and not self.family.transposed else sizes
+        out = sizes[0] if part == "head" else sizes[-1]
+        names = self._names(part, layer)
+        return dict(zip(names, (weight, (out,))[: len(names)], strict=True))
 
 
 def missing_tensors(directory: Path) -> list[str]:
@@ -213,11 +271,6 @@ def names_in(path: Path) -> list[str]:
     """The names under which a file holds tensors. Raises CannotLoad where it is damaged."""
     with _opened(path) as file:
         return list(file.keys())
-
-
-def _is_of_no_use(name: str, shapes: Mapping[str, object]) -> bool:
-    """Whether a tensor is one of a layer, and of none that the model has. Masks used to be stored as well."""
-    return name.startswith("h.") and name not in shapes and not name.endswith((".attn.bias", ".attn.masked_bias"))
 
 
 def _said(path: Path, stored: str) -> str:

@@ -1,67 +1,30 @@
 """Where a model's directory is and what its config.json says: found, or refused, before a tensor is read.
 
 A mistyped path, an adapter, another architecture or a setting that is not supported is refused from names and
-config.json alone, so this imports nothing that takes long. Layout: the GPT-2 of `transformers`, from whose
-configuration and forward pass the table of keys is taken. Only safetensors are read: a pickle runs code.
+config.json alone, so this imports nothing that takes long. Which keys there are, and what they may say: `families`.
+Only safetensors are read: a pickle runs code.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from lib.models.families import FAMILIES
+from lib.models.family import Family
 from lib.suggestions import nearest
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers reads, in this order
 ADAPTER = "adapter_config.json"
 
-# The keys of GPT2Config that change what the model computes, or that say its sizes, and their defaults.
-DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {
-        "vocab_size": 50257,
-        "n_positions": 1024,
-        "n_embd": 768,
-        "n_layer": 12,
-        "n_head": 12,
-        "n_inner": None,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False,
-        "reorder_and_upcast_attn": False,
-        "add_cross_attention": False,
-        "tie_word_embeddings": True,
-        # of every configuration
-        "is_causal": True,
-        "is_encoder_decoder": False,
-        "return_dict": True,
-        "pruned_heads": None,
-        "quantization_config": None,
-    }
-)
-ALIASES = {  # GPT2Config.attribute_map
-    "hidden_size": "n_embd",
-    "max_position_embeddings": "n_positions",
-    "num_attention_heads": "n_head",
-    "num_hidden_layers": "n_layer",
-}
-SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
-ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh", "gelu", "relu")  # those that lib/models/forward.py computes
-# How attention scores are computed. Two say the scale, which is multiplied into queries (`folding`); the third says in
-# which precision, and in mixed precision alone, where here that is the caller's choice.
-OF_SCORES = ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn")
-# What the keys that are no sizes may say.
+ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu")  # those that lib/models/forward.py computes
+ROTARY_TYPES = ("default", "linear", "llama3")
+# What keys of every configuration may say.
 SUPPORTED: Mapping[str, tuple] = MappingProxyType(
     {
-        "activation_function": ACTIVATIONS,
-        "scale_attn_weights": (True, False),
-        "scale_attn_by_inverse_layer_idx": (False, True),
-        "reorder_and_upcast_attn": (False, True),
-        "add_cross_attention": (False,),
         "tie_word_embeddings": (True, False),
         "is_causal": (True,),
         "is_encoder_decoder": (False,),
@@ -142,7 +105,7 @@ def _check_is_no_adapter(directory: Path) -> None:
 
 
 def read_config(directory: Path) -> dict:
-    """What config.json says, with transformers' default for each key of DEFAULTS that it leaves out.
+    """What config.json says, with transformers' default for each key that it leaves out.
 
     Raises CannotLoad where there is none, where it is no JSON object, and for a model that is not supported.
     """
@@ -150,45 +113,75 @@ def read_config(directory: Path) -> dict:
     if not path.is_file():
         raise CannotLoad(f"{directory} has no config.json: give a directory saved with save_pretrained")
     stated = _read_json(path)
-    if stated.get("model_type") != "gpt2":
+    if stated.get("model_type") not in FAMILIES:
         raise CannotLoad(
-            f"{directory} holds a {stated.get('model_type')!r} model: the instruments cover model_type 'gpt2' alone"
+            f"{directory} holds a {stated.get('model_type')!r} model, and the instruments cover the model types "
+            f"{', '.join(FAMILIES)}: test one of those"
         )
-    for alias, key in ALIASES.items():
+    family = FAMILIES[stated["model_type"]]
+    for alias, key in family.aliases.items():
         if alias in stated and stated.setdefault(key, stated[alias]) != stated[alias]:
             raise CannotLoad(
                 f"{path} says {key} {stated[key]!r} and {alias} {stated[alias]!r}, which is another name of it: "
                 "keep the one that the weights have"
             )
-    config = {**DEFAULTS, **stated}
-    _check_keys(config, path)
+    config = {**family.defaults, **stated} if family.defaults else _with_the_librarys_defaults(stated, path)
+    _check_keys(family, config, path)
     return config
 
 
-def _check_keys(config: dict, path: Path) -> None:
-    for key, supported in SUPPORTED.items():
-        if not any(config[key] is value or config[key] == value for value in supported):
-            choices = " or ".join(json.dumps(value) for value in supported)
+def family_of(config: Mapping) -> Family:
+    """The family of decoders whose config.json it is."""
+    return FAMILIES[config["model_type"]]
+
+
+def _with_the_librarys_defaults(stated: dict, path: Path) -> dict:
+    from transformers import CONFIG_MAPPING  # imported here: nothing else in this file takes long
+
+    try:
+        return CONFIG_MAPPING[stated["model_type"]].from_dict(stated).to_dict()
+    except Exception as error:  # transformers raises whatever its checks raise, of types that are not its own
+        said = " ".join(str(error).split())
+        raise CannotLoad(f"{path} cannot be read as transformers reads it ({said}): correct what it names") from error
+
+
+def _check_keys(family: Family, config: dict, path: Path) -> None:
+    supported = {**SUPPORTED, family.activation: ACTIVATIONS, **family.supported}
+    supported |= {key: (config[other],) for key, other in family.equal.items()}
+    for key, values in supported.items():
+        value = config.get(key, values[0])
+        if not any(value is one or value == one for one in values):
+            choices = " or ".join(json.dumps(one) for one in values)
             raise CannotLoad(
-                f"{path} says {key!r}: {json.dumps(config[key])}, which changes what the model computes and is not "
+                f"{path} says {key!r}: {json.dumps(value)}, which changes what the model computes and is not "
                 f"supported (here it is {choices}): test a model without it"
             )
-    for key in SIZES if config["n_inner"] is None else (*SIZES, "n_inner"):
-        if not isinstance(config[key], int) or config[key] < 1:
-            raise CannotLoad(f"{path} says {key!r}: {json.dumps(config[key])}: it is a whole number of at least 1")
-    if config["n_embd"] % config["n_head"]:
-        raise CannotLoad(f"{path} says n_embd {config['n_embd']}, which {config['n_head']} heads (n_head) do not share")
-    epsilon = config["layer_norm_epsilon"]
+    sizes = family.all_sizes
+    for ours, key in sizes.items():
+        value = config.get(key)
+        if value is None and ours in ("d_mlp", "d_head", "n_kv_heads"):  # which follow from others
+            continue
+        if not isinstance(value, int) or value < 1:
+            raise CannotLoad(f"{path} says {key!r}: {json.dumps(value)}: it is a whole number of at least 1")
+    d_model, n_heads = config[sizes["d_model"]], config[sizes["n_heads"]]
+    d_head, n_kv_heads = (config.get(sizes.get(ours)) for ours in ("d_head", "n_kv_heads"))
+    if not d_head and d_model % n_heads:
+        raise CannotLoad(
+            f"{path} says {sizes['d_model']} {d_model}, which {n_heads} heads ({sizes['n_heads']}) do not share"
+        )
+    if n_kv_heads and n_heads % n_kv_heads:
+        raise CannotLoad(
+            f"{path} says {sizes['n_kv_heads']} {n_kv_heads}, which {n_heads} heads ({sizes['n_heads']}) do not share"
+        )
+    for parameters, _ in family.rotary(config, d_head or d_model // n_heads) if family.rotary else ():
+        if parameters["rope_type"] not in ROTARY_TYPES:
+            raise CannotLoad(
+                f"{path} turns queries and keys by rope_type {parameters['rope_type']!r}, and this suite computes "
+                f"{', '.join(ROTARY_TYPES)}: test a model with one of those"
+            )
+    epsilon = config[family.norm_eps] if isinstance(family.norm_eps, str) else family.norm_eps
     if not isinstance(epsilon, int | float) or epsilon < 0:
-        raise CannotLoad(f"{path} says 'layer_norm_epsilon': {json.dumps(epsilon)}: it is a number of at least 0")
-
-
-def query_factors(config: Mapping) -> list[float]:
-    """What each layer's queries are multiplied by, so that q.k / sqrt(d_head) is what the model's own scale makes of
-    it: scale_attn_weights (whether to divide by sqrt(d_head)) and scale_attn_by_inverse_layer_idx (GPT2Attention)."""
-    whole = 1.0 if config["scale_attn_weights"] else math.sqrt(config["n_embd"] // config["n_head"])
-    inverse = config["scale_attn_by_inverse_layer_idx"]
-    return [whole / (layer + 1 if inverse else 1) for layer in range(config["n_layer"])]
+        raise CannotLoad(f"{path} says {family.norm_eps!r}: {json.dumps(epsilon)}: it is a number of at least 0")
 
 
 def stored_files(directory: Path) -> list[Path]:

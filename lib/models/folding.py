@@ -1,11 +1,10 @@
 """Processing a checkpoint's weights without a hooking library, step by step as the library does it.
 
-LayerNorm's gain and bias are folded into what reads the residual stream, and that is centred, since LayerNorm's output
-has mean zero; what writes to the stream is centred, since LayerNorm subtracts the mean; value biases are folded into
-b_O; the unembedding's mean over tokens, which no softmax sees, is taken out (TransformerLens, process_weights). Where
-config.json asks for another scale of attention than 1 / sqrt(d_head), queries are multiplied by the rest of it, so that
-everything that computes attention from processed weights divides by sqrt(d_head) alone.
-Layout: the GPT-2 of `transformers`, whose linear maps are stored [in out].
+A norm's gain (and bias) is folded into what reads the residual stream through it. Where norms are LayerNorms, which
+subtract the mean, what reads the stream and what writes to it is centred. Value biases are folded into b_O; the
+unembedding's mean over tokens, which no softmax sees, is taken out, unless logits are capped, since a cap sees it
+(TransformerLens, process_weights). Factors of embeddings and of a GPT-2's queries are multiplied into those, so that
+nothing that computes from processed weights has to know of them.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from lib.models.activations import Weights
 from lib.models.checkpoint import Checkpoint
-from lib.models.config import CannotLoad, query_factors
+from lib.models.config import CannotLoad
 
 # What is asked of the hooking library, by the names of its own switches, since its defaults might change.
 PROCESSING = {
@@ -26,10 +25,11 @@ PROCESSING = {
     "fold_value_biases": True,
     "refactor_factored_attn_matrices": False,
 }
+FUSED = {"thirds": "m (qkv head h) -> qkv m (head h)", "by head": "m (head qkv h) -> qkv m (head h)"}
 
 
 def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tensor]:
-    """W_Q, W_K, W_V, W_O, b_Q, b_K, b_V and b_O, computed in `dtype` whatever the checkpoint is stored in.
+    """Attention's part of `Weights`, by name, computed in `dtype` whatever the checkpoint is stored in.
 
     Raises CannotLoad where a tensor of attention itself is missing.
     """
@@ -37,20 +37,34 @@ def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tens
     if absent:
         raise CannotLoad(
             f"{checkpoint.directory} lacks {len(absent)} attention tensors, {absent[0]} first: save the checkpoint "
-            "with every layer's ln_1 and attn"
+            "with every layer's attention and the norm before it"
         )
-    n_heads = checkpoint.config["n_head"]
-    read, b_read = _reading(checkpoint, "ln_1", "attn.c_attn", dtype)
-    W_Q, W_K, W_V = rearrange(read, "layer m (qkv head h) -> qkv layer head m h", qkv=3, head=n_heads)
-    b_Q, b_K, b_V = rearrange(b_read, "layer (qkv head h) -> qkv layer head h", qkv=3, head=n_heads)
-    write = _centred(checkpoint.stack("attn.c_proj.weight", dtype))
-    W_O = rearrange(write, "layer (head h) m -> layer head h m", head=n_heads)
-    b_O = _centred(checkpoint.stack("attn.c_proj.bias", dtype))
-    b_O = b_O + einsum(b_V, W_O, "layer head d_head, layer head d_head d_model -> layer d_model")
-    b_V = torch.zeros_like(b_V)
-    factor = torch.tensor(query_factors(checkpoint.config), dtype=dtype)
-    W_Q, b_Q = W_Q * factor[:, None, None, None], b_Q * factor[:, None, None]
-    return {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O, "b_Q": b_Q, "b_K": b_K, "b_V": b_V, "b_O": b_O}
+    layers = [_attention(checkpoint, layer, dtype) for layer in range(checkpoint.architecture.n_layers)]
+    folded = {name: torch.stack([layer[name] for layer in layers]) for name in layers[0]}
+    if checkpoint.family.query_factors:
+        factor = torch.tensor(checkpoint.family.query_factors(checkpoint.config), dtype=dtype)
+        folded["W_Q"], folded["b_Q"] = (
+            folded["W_Q"] * factor[:, None, None, None],
+            folded["b_Q"] * factor[:, None, None],
+        )
+    return folded
+
+
+def _attention(checkpoint: Checkpoint, layer: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    heads, d_head = checkpoint.architecture.n_heads, checkpoint.architecture.d_head
+    maps = _queries_keys_values(checkpoint, layer, dtype)
+    read = [_through_norm(checkpoint, "norm_1", layer, weight, bias) for weight, bias in maps]
+    W_Q, W_K, W_V = (rearrange(weight, "m (head h) -> head m h", h=d_head) for weight, _ in read)
+    b_Q, b_K, b_V = (rearrange(bias, "(head h) -> head h", h=d_head) for _, bias in read)
+    weight, bias = _map(checkpoint, "o", layer, dtype)
+    W_O = rearrange(_written(checkpoint, weight), "(head h) m -> head h m", head=heads)
+    values = b_V.repeat_interleave(checkpoint.architecture.group, 0)
+    b_O = _written(checkpoint, bias) + einsum(values, W_O, "head d_head, head d_head d_model -> d_model")
+    folded = {"W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O, "b_Q": b_Q, "b_K": b_K, "b_V": torch.zeros_like(b_V)}
+    folded["b_O"] = b_O
+    if checkpoint.architecture.post_norms:
+        folded["post_attention"] = checkpoint.weight("post_1", dtype, layer)
+    return folded
 
 
 def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
@@ -58,31 +72,79 @@ def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
     absent = checkpoint.missing()
     if absent:
         raise CannotLoad(f"{checkpoint.directory} lacks {len(absent)} tensors, {absent[0]} first: save the whole model")
-    W_in, b_in = _reading(checkpoint, "ln_2", "mlp.c_fc", dtype)
-    W_U, gain = checkpoint.unembedding(dtype).T, checkpoint.read("ln_f.weight", dtype)
-    b_U = checkpoint.read("ln_f.bias", dtype) @ W_U
+    family, architecture = checkpoint.family, checkpoint.architecture
+    layers = range(architecture.n_layers)
+
+    def stacked(part: str) -> Tensor:
+        return torch.stack([checkpoint.weight(part, dtype, layer) for layer in layers])
+
+    def read(part: str) -> tuple[Tensor, Tensor]:
+        maps = [_through_norm(checkpoint, "norm_2", layer, *_map(checkpoint, part, layer, dtype)) for layer in layers]
+        return tuple(map(torch.stack, zip(*maps, strict=True)))
+
+    W_in, b_in = read("in")
+    out = [_map(checkpoint, "out", layer, dtype) for layer in layers]
+    W_out, b_out = (torch.stack([_written(checkpoint, one[i]) for one in out]) for i in range(2))
+    W_U, b_U = _through_norm(checkpoint, "norm_final", 0, *_unembedding(checkpoint, dtype))
+    if architecture.final_cap is None:
+        W_U, b_U = _centred(W_U), _centred(b_U)
+    embedded = checkpoint.weight("embed", dtype) * family.embedding_scale(checkpoint.config)
+    positions = checkpoint.weight("positions", dtype)[family.position_offset :] if "positions" in family.parts else None
+    optional = {
+        "W_pos": None if positions is None else _written(checkpoint, positions),
+        "W_gate": read("gate")[0] if architecture.gated else None,
+        "post_mlp": stacked("post_2") if architecture.post_norms else None,
+        "q_norm": stacked("q_norm") if architecture.qk_norm else None,
+        "k_norm": stacked("k_norm") if architecture.qk_norm else None,
+    }
     return Weights(
-        W_E=_centred(checkpoint.read("wte.weight", dtype)),
-        W_pos=_centred(checkpoint.read("wpe.weight", dtype)),
+        architecture=architecture,
+        W_E=_written(checkpoint, embedded),
         **fold_attention(checkpoint, dtype),
         W_in=W_in,
         b_in=b_in,
-        W_out=_centred(checkpoint.stack("mlp.c_proj.weight", dtype)),
-        b_out=_centred(checkpoint.stack("mlp.c_proj.bias", dtype)),
-        W_U=_centred(_centred(W_U * gain[:, None], 0)),
-        b_U=_centred(b_U),
-        layer_norm_eps=checkpoint.config["layer_norm_epsilon"],
-        activation=checkpoint.config["activation_function"],
+        W_out=W_out,
+        b_out=b_out,
+        W_U=W_U,
+        b_U=b_U,
+        **optional,
     )
 
 
-def _reading(checkpoint: Checkpoint, norm: str, linear: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Weights [layer d_model out] and biases [layer out] of maps that read the stream through a LayerNorm."""
-    gain, bias = (checkpoint.stack(f"{norm}.{kind}", dtype) for kind in ("weight", "bias"))
-    weight = checkpoint.stack(f"{linear}.weight", dtype)
-    b = checkpoint.stack(f"{linear}.bias", dtype)
-    b = b + einsum(bias, weight, "layer d_model, layer d_model out -> layer out")
-    return _centred(weight * gain[:, :, None], 1), b
+def _map(checkpoint: Checkpoint, part: str, layer: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A linear map's weight [in out] and bias [out], zeros where it has none."""
+    weight, bias = checkpoint.weight(part, dtype, layer), checkpoint.bias(part, dtype, layer)
+    return weight, weight.new_zeros(weight.shape[1]) if bias is None else bias
+
+
+def _queries_keys_values(checkpoint: Checkpoint, layer: int, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    """The three maps that read a head's inputs, however they are stored. Each [d_model (head d_head)], and a bias."""
+    fused = checkpoint.family.fused
+    if not fused:
+        return [_map(checkpoint, part, layer, dtype) for part in "qkv"]
+    weight, bias = _map(checkpoint, "qkv", layer, dtype)
+    sizes = {"qkv": 3, "head": checkpoint.architecture.n_heads}
+    both = rearrange(torch.cat([weight, bias[None]]), FUSED[fused], **sizes)  # the bias as one more row
+    return [(one[:-1], one[-1]) for one in both]
+
+
+def _unembedding(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    W_U, bias = checkpoint.unembedding(dtype).T, checkpoint.bias("head", dtype)
+    return W_U, W_U.new_zeros(W_U.shape[1]) if bias is None else bias
+
+
+def _through_norm(checkpoint: Checkpoint, norm: str, layer: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A map [d_model out] and its bias as they read a stream that is normalised and nothing more."""
+    gain, shift = (read(norm, weight.dtype, layer) for read in (checkpoint.weight, checkpoint.bias))
+    if shift is not None:
+        bias = bias + shift @ weight
+    weight = weight * gain[:, None]
+    return (_centred(weight, 0) if checkpoint.architecture.norm == "LayerNorm" else weight), bias
+
+
+def _written(checkpoint: Checkpoint, tensor: Tensor) -> Tensor:
+    """What writes to the stream [... d_model], without the mean where every norm subtracts that."""
+    return _centred(tensor) if checkpoint.architecture.norm == "LayerNorm" else tensor
 
 
 def _centred(tensor: Tensor, axis: int = -1) -> Tensor:

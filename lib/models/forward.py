@@ -1,8 +1,8 @@
-"""The maths of a GPT-2 block on plain tensors: layer norm, attention, MLP, and the logit difference of two answers.
+"""The maths of a decoder's block on plain tensors: norms, attention, MLP, and the logit difference of two answers.
 
-Follows the processed model (`lib.models.activations.Weights`): layer norms have no gain or bias left, q.k is divided by
-sqrt(d_head), whatever the stored model's own scale (`folding`). A plain forward pass made of these functions is what
-the model itself computes, up to rounding. The instruments use them to compute again only what an intervention can
+Driven by the model's `Architecture`; follows the processed model (`lib.models.activations.Weights`), whose norms have
+no gain or bias left but for those of q, of k and of what is written. A plain forward pass made of these functions is
+what the model itself computes, up to rounding. The instruments use them to compute again only what an intervention can
 change.
 Out of scope: embedding tokens (every instrument starts from a cached run), the full vocabulary, gradients.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -26,6 +26,7 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
     "gelu": F.gelu,
     "relu": F.relu,
+    "silu": F.silu,
 }
 # Rows an MLP takes at once: its hidden layer then stays in the processor's cache. Twice as many gain nothing.
 MLP_ROWS = 1024
@@ -35,7 +36,10 @@ MLP_ROWS = 1024
 class Block:
     """One layer's weights as the matrices that multiply: heads side by side, q, k and v of one token in one product."""
 
-    W_QKV: Tensor  # d_model (3 head d_head)
+    layer: int
+    n_heads: int
+    n_kv_heads: int
+    W_QKV: Tensor  # d_model ((head + 2 kv_head) d_head)
     b_QKV: Tensor
     W_O: Tensor  # (head d_head) d_model
     b_O: Tensor
@@ -43,26 +47,45 @@ class Block:
     b_in: Tensor
     W_out: Tensor
     b_out: Tensor
+    W_gate: Tensor | None
+    post_attention: Tensor | None  # gains
+    post_mlp: Tensor | None
+    q_norm: Tensor | None
+    k_norm: Tensor | None
 
     @classmethod
     def of(cls, weights: Weights, layer: int, heads: Sequence[int] | None = None) -> Block:
-        """The block of `layer`, with all its heads or only `heads` (their indices, in that order)."""
-        kept = slice(None) if heads is None else list(heads)
-        columns = [W[layer][kept].permute(1, 0, 2).flatten(1) for W in (weights.W_Q, weights.W_K, weights.W_V)]
+        """The block of `layer`, with all its heads or only `heads` (their indices, in that order), each of which then
+        has keys and values of its own."""
+        queries = list(range(weights.n_heads)) if heads is None else list(heads)
+        group = weights.architecture.group
+        keys = list(range(weights.architecture.n_kv_heads)) if heads is None else [head // group for head in heads]
+        parts = (
+            (weights.W_Q, weights.b_Q, queries),
+            (weights.W_K, weights.b_K, keys),
+            (weights.W_V, weights.b_V, keys),
+        )
+        named = ("W_gate", "post_attention", "post_mlp", "q_norm", "k_norm")
+        optional = {name: getattr(weights, name) for name in named}
         return cls(
-            W_QKV=torch.cat(columns, 1),
-            b_QKV=torch.cat([b[layer][kept].flatten() for b in (weights.b_Q, weights.b_K, weights.b_V)]),
-            W_O=weights.W_O[layer][kept].flatten(0, 1),
+            layer=layer,
+            n_heads=len(queries),
+            n_kv_heads=len(keys),
+            W_QKV=torch.cat([W[layer][kept].permute(1, 0, 2).flatten(1) for W, _, kept in parts], 1),
+            b_QKV=torch.cat([b[layer][kept].flatten() for _, b, kept in parts]),
+            W_O=weights.W_O[layer][queries].flatten(0, 1),
             b_O=weights.b_O[layer],
             W_in=weights.W_in[layer],
             b_in=weights.b_in[layer],
             W_out=weights.W_out[layer],
             b_out=weights.b_out[layer],
+            **{name: stacked if stacked is None else stacked[layer] for name, stacked in optional.items()},
         )
 
     def to(self, dtype: torch.dtype) -> Block:
         """The same block in another number type."""
-        return Block(**{name: tensor.to(dtype) for name, tensor in vars(self).items()})
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: tensor.to(dtype) for name, tensor in tensors.items()})
 
 
 def refuse_autocast(device: torch.device) -> None:
@@ -78,71 +101,161 @@ def refuse_autocast(device: torch.device) -> None:
 def blocks(weights: Weights) -> list[Block]:
     """Every layer's block, ready to multiply. Raises ValueError where the MLP's non-linearity is not a known one."""
     refuse_autocast(weights.W_Q.device)
-    if weights.activation not in ACTIVATIONS:
+    if weights.architecture.activation not in ACTIVATIONS:
         raise ValueError(
-            f"the MLP's activation is {weights.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "
+            f"the MLP's activation is {weights.architecture.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "
             "add it to ACTIVATIONS in lib/models/forward.py"
         )
     return [Block.of(weights, layer) for layer in range(weights.n_layers)]
 
 
 def normalize(x: Tensor, weights: Weights) -> Tensor:
-    """LayerNorm without gain or bias over the last axis. [... d_model]"""
-    return F.layer_norm(x, x.shape[-1:], eps=weights.layer_norm_eps)
+    """The model's norm, without gain or bias, over the last axis. [... d_model], or [... d_head] of a norm of heads."""
+    norm = F.layer_norm if weights.architecture.norm == "LayerNorm" else F.rms_norm
+    return norm(x, x.shape[-1:], eps=weights.architecture.norm_eps)
+
+
+def norm_scale(x: Tensor, weights: Weights) -> Tensor:
+    """What that norm divides by. [... 1]"""
+    if weights.architecture.norm == "LayerNorm":
+        x = x - x.mean(-1, keepdim=True)
+    return (x.pow(2).mean(-1, keepdim=True) + weights.architecture.norm_eps).sqrt()
 
 
 def project(x: Tensor, block: Block, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k and v of residual streams entering the block. x: [... d_model]. Returns three [... head d_head]."""
+    """q, k and v of residual streams entering the block, as projected. x: [... d_model]. Returns [... head d_head] and
+    two [... kv_head d_head]."""
     flat = torch.addmm(block.b_QKV, normalize(x, weights).flatten(0, -2), block.W_QKV)
-    n_heads = block.b_QKV.numel() // (3 * weights.d_head)
-    return flat.view(*x.shape[:-1], 3, n_heads, weights.d_head).unbind(-3)
+    counts = (block.n_heads, block.n_kv_heads, block.n_kv_heads)
+    return flat.view(*x.shape[:-1], sum(counts), weights.d_head).split(counts, -2)
 
 
-def combine(z: Tensor, block: Block) -> Tensor:
-    """attn_out of head outputs. z: [... head d_head]. Returns [... d_model]."""
+def ready_queries(q: Tensor, block: Block, weights: Weights, positions: Tensor) -> Tensor:
+    """Queries that need only meet keys to be scores: normalised and turned where the model does that, and scaled.
+    q: [... head d_head]; positions: [...], those before the heads, or what broadcasts to them."""
+    return _turned(q, block.q_norm, block, weights, positions) * weights.architecture.scale
+
+
+def ready_keys(k: Tensor, block: Block, weights: Weights, positions: Tensor) -> Tensor:
+    """Keys as queries meet them: normalised and turned where the model does that."""
+    return _turned(k, block.k_norm, block, weights, positions)
+
+
+def _turned(x: Tensor, gain: Tensor | None, block: Block, weights: Weights, positions: Tensor) -> Tensor:
+    if gain is not None:
+        x = normalize(x, weights) * gain
+    rotary = weights.architecture.rotary
+    return x if rotary is None else rotary.turned(x, positions, block.layer)
+
+
+def written_by_attention(written: Tensor, block: Block, weights: Weights) -> Tensor:
+    """attn_out of what heads and b_O write together: normalised where the model does that. [... d_model]"""
+    return written if block.post_attention is None else normalize(written, weights) * block.post_attention
+
+
+def written_by_heads(z: Tensor, block: Block) -> Tensor:
+    """What heads and b_O write together. z: [... head d_head]. Returns [... d_model]."""
     return torch.addmm(block.b_O, z.flatten(-2).flatten(0, -2), block.W_O).view(*z.shape[:-2], len(block.b_O))
 
 
-def add_mlp_(x: Tensor, block: Block, weights: Weights) -> None:
-    """resid_mid to resid_post in place, a few rows at a time. x: contiguous [... d_model]."""
-    activation = ACTIVATIONS[weights.activation]
-    for rows in x.view(-1, x.shape[-1]).split(MLP_ROWS):
-        hidden = activation(torch.addmm(block.b_in, normalize(rows, weights), block.W_in))
-        rows += torch.addmm(block.b_out, hidden, block.W_out)
+def combine(z: Tensor, block: Block, weights: Weights) -> Tensor:
+    """attn_out of head outputs. z: [... head d_head]. Returns [... d_model]."""
+    return written_by_attention(written_by_heads(z, block), block, weights)
 
 
-def attention_pattern(q: Tensor, k: Tensor, *, real: Tensor | None = None) -> Tensor:
-    """Causal attention over whole prompts. q, k: [batch pos head d_head]. Returns [batch head query key].
+def add_mlp_(x: Tensor, block: Block, weights: Weights, entering: Tensor) -> None:
+    """The stream after attention to the stream leaving the block, in place and a few rows at a time.
 
-    real: bool [batch pos], False where padding stands, which none but itself attends to.
+    x: contiguous [... d_model]; entering: the stream entering the block, which the MLP reads where it is parallel to
+    attention, and else nobody.
     """
-    scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) / math.sqrt(q.shape[-1])
-    causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    activation = ACTIVATIONS[weights.architecture.activation]
+    rows = x.view(-1, x.shape[-1]).split(MLP_ROWS)
+    read = entering.expand_as(x).reshape(-1, x.shape[-1]).split(MLP_ROWS) if weights.architecture.parallel else rows
+    for some, reading in zip(rows, read, strict=True):
+        normal = normalize(reading, weights)
+        hidden = torch.addmm(block.b_in, normal, block.W_in)
+        hidden = activation(hidden) if block.W_gate is None else activation(normal @ block.W_gate) * hidden
+        written = torch.addmm(block.b_out, hidden, block.W_out)
+        some += written if block.post_mlp is None else normalize(written, weights) * block.post_mlp
+
+
+def capped(x: Tensor, cap: float | None) -> Tensor:
+    """x where there is no cap, and else no further from zero than that."""
+    return x if cap is None else cap * (x / cap).tanh()
+
+
+def visible(queries: Tensor, keys: Tensor, window: int | None) -> Tensor:
+    """Whether a query at a position may see a key at another: none after it, none that is outside its window. Both
+    broadcast. bool"""
+    return (keys <= queries) if window is None else (keys <= queries) & (keys > queries - window)
+
+
+def attention_pattern(q: Tensor, k: Tensor, block: Block, weights: Weights, *, real: Tensor | None = None) -> Tensor:
+    """Attention over whole prompts. q: [batch pos head d_head], k: [batch pos kv_head d_head], both as projected.
+    Returns [batch head query key].
+
+    real: bool [batch pos], False where padding stands, which none but itself attends to and which has no position.
+    """
+    return attention_scores(q, k, block, weights, real=real).softmax(-1)
+
+
+def attention_scores(q: Tensor, k: Tensor, block: Block, weights: Weights, *, real: Tensor | None = None) -> Tensor:
+    """What the softmax is of; minus infinity where a key is not seen. Arguments and shape as `attention_pattern`."""
+    columns = torch.arange(q.shape[1], device=q.device)
+    positions = columns if real is None else (real.cumsum(1) - 1).clamp(min=0)
+    q, k = ready_queries(q, block, weights, positions), ready_keys(k, block, weights, positions)
+    scores = q.transpose(1, 2) @ _by_query_head(k, q.shape[2]).permute(0, 2, 3, 1)
+    seen = visible(columns[:, None], columns, weights.architecture.window(block.layer))
     if real is not None:
-        causal = causal & (real[:, None, None] | torch.eye(len(causal), dtype=torch.bool, device=q.device))
-    return scores.masked_fill(~causal, -math.inf).softmax(-1)
+        seen = seen & (real[:, None, None] | torch.eye(len(seen), dtype=torch.bool, device=q.device))
+    return capped(scores, weights.architecture.attention_cap).masked_fill(~seen, -math.inf)
+
+
+def mixed(pattern: Tensor, v: Tensor) -> Tensor:
+    """Head outputs z [batch query head d_head] of a pattern [batch head query key] and v [batch key kv_head d_head]."""
+    return (pattern @ _by_query_head(v, pattern.shape[1]).transpose(1, 2)).transpose(1, 2)
+
+
+def _by_query_head(x: Tensor, n_heads: int) -> Tensor:
+    """[batch pos kv_head d_head] with each key/value head repeated for the query heads of its group."""
+    return x if x.shape[2] == n_heads else x.repeat_interleave(n_heads // x.shape[2], 2)
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, *, past_k: Tensor, past_v: Tensor, sees_past: Tensor, sees: Tensor
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    past_k: Tensor,
+    past_v: Tensor,
+    sees_past: Tensor,
+    sees: Tensor,
+    cap: float | None,
 ) -> Tensor:
     """Head outputs of queries that see keys of their own row and, besides, past keys which all rows share.
 
-    q: [row batch query head d_head]. k, v: [row batch key head d_head], the row's own. past_k, past_v:
-    [batch past head d_head]. sees_past: bool [batch past]. sees: bool [batch query key]; each query must see a key.
-    Returns z [row batch query head d_head]. Exact: it is one softmax over both kinds of key, and since every row reads
-    the same past, the rows' queries meet it in one product, with no copy of it a row.
+    q: [row batch query head d_head], ready. k, v: [row batch key kv_head d_head], the row's own, keys ready. past_k,
+    past_v: [batch past kv_head d_head]. sees_past: bool [batch query past], or what broadcasts to that. sees: bool
+    [batch query key]; each query must see a key. Returns z [row batch query head d_head]. Exact: it is one softmax over
+    both kinds of key, and since every row reads the same past, the rows' queries meet it in one product, with no copy
+    of it a row. So do the query heads of a group, which read the same keys.
     """
-    n_rows, n_past = q.shape[0], past_k.shape[1]
-    queries = q.permute(1, 3, 0, 2, 4) / math.sqrt(q.shape[-1])  # batch head row query d_head
-    past = queries.flatten(2, 3) @ past_k.permute(0, 2, 3, 1)  # batch head (row query) past
-    past = past.masked_fill_(~sees_past[:, None, None], -math.inf).unflatten(2, (n_rows, -1))
-    own = queries @ k.permute(1, 3, 0, 4, 2)  # batch head row query key
-    own = own.masked_fill_(~sees[:, None, None], -math.inf)
+    n_past, shared = past_k.shape[1], k.shape[3]
+    queries = q.unflatten(3, (shared, -1)).permute(1, 3, 0, 4, 2, 5)  # batch shared row group query d_head
+    rows, group, n_queries = queries.shape[2:5]
+    past = queries.flatten(2, 4) @ past_k.permute(0, 2, 3, 1)  # batch shared (row group query) past
+    past = (
+        capped(past, cap)
+        .unflatten(2, (rows, group, n_queries))
+        .masked_fill_(~sees_past[:, None, None, None], -math.inf)
+    )
+    own = queries.flatten(3, 4) @ k.permute(1, 3, 0, 4, 2)  # batch shared row (group query) key
+    own = capped(own, cap).unflatten(3, (group, n_queries)).masked_fill_(~sees[:, None, None, None], -math.inf)
     pattern = torch.cat([past, own], -1).softmax(-1)
-    z = pattern[..., n_past:] @ v.permute(1, 3, 0, 2, 4)
-    z += (pattern[..., :n_past].flatten(2, 3) @ past_v.transpose(1, 2)).unflatten(2, (n_rows, -1))
-    return z.permute(2, 0, 3, 1, 4)
+    z = pattern[..., n_past:].flatten(3, 4) @ v.permute(1, 3, 0, 2, 4)  # batch shared row (group query) d_head
+    z += (pattern[..., :n_past].flatten(2, 4) @ past_v.transpose(1, 2)).view_as(z)
+    return z.unflatten(3, (group, n_queries)).permute(2, 0, 4, 1, 3, 5).flatten(3, 4)
 
 
 def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
@@ -153,7 +266,11 @@ def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
 def logit_difference(resid: Tensor, weights: Weights, answers: Tensor) -> Tensor:
     """logit[answers[:, 0]] - logit[answers[:, 1]] of final residual streams. resid: [... batch d_model]. [... batch]
 
-    The logit difference is linear in the normalised stream, so two columns of the unembedding are all it needs.
+    Logits are linear in the normalised stream, but for a cap, so two columns of the unembedding are all it needs.
     """
-    bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
-    return (normalize(resid, weights) * answer_direction(weights, answers)).sum(-1) + bias
+    normal, cap = normalize(resid, weights), weights.architecture.final_cap
+    if cap is None:
+        bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
+        return (normal * answer_direction(weights, answers)).sum(-1) + bias
+    right, wrong = ((normal * weights.W_U.T[token]).sum(-1) + weights.b_U[token] for token in answers.T)
+    return capped(right, cap) - capped(wrong, cap)

@@ -16,11 +16,11 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from lib.models.activations import SITES, Edit, Run, Weights, is_layered
+from lib.models.activations import SITES, Edit, Run, Weights, check_site
 from lib.models.backends import Backend, default_backend, load_backend
 from lib.models.batched_run import run_in_batches
 from lib.models.checkpoint import Checkpoint, hash_weights
-from lib.models.config import CannotLoad, locate, read_config
+from lib.models.config import CannotLoad, family_of, locate, read_config
 from lib.models.forward import refuse_autocast
 from lib.models.traces import Traces
 from lib.one_line import OneLine
@@ -39,6 +39,7 @@ class Model(OneLine):
     directory: Path
     tokenizer: PreTrainedTokenizerBase
     weights_hash: str  # sha256 over every tensor that is loaded
+    prepend_bos: bool  # whether what it is asked begins with its start token
     backend: Backend = field(repr=False)
 
     @property
@@ -73,8 +74,8 @@ class Model(OneLine):
         """
         refuse_autocast(self.device)
         for site in (*keep, *(edit.site for edit in (() if callable(edits) else edits))):
-            is_layered(site)
-        positions = len(self.weights.W_pos)
+            check_site(site, self.weights.architecture)
+        positions = self.weights.architecture.n_ctx
         if tokens.shape[1] > positions:
             raise ValueError(f"prompts have {tokens.shape[1]} tokens, but {self.name} has {positions} positions")
         mask = torch.ones_like(tokens) if mask is None else mask
@@ -109,11 +110,13 @@ def load(
     device: str = "auto",
     dtype: str = "float32",
     backend: str | None = None,
+    bos: bool | None = None,
 ) -> Model:
     """The model in a directory, or the hub model of that name (from its local cache, or else downloaded).
 
-    device: auto, cpu, cuda or cuda:N. dtype: a key of DTYPES. backend: one of BACKENDS, or the default one. TF32 is
-    switched off, gradients too. Raises CannotLoad.
+    device: auto, cpu, cuda or cuda:N. dtype: a key of DTYPES. backend: one of BACKENDS, or the default one. bos:
+    whether prompts begin with the start token; None is what the tokenizer does by itself. TF32 is switched off,
+    gradients too. Raises CannotLoad.
     """
     directory = locate(source)
     chosen = choose_device(device)
@@ -126,6 +129,7 @@ def load(
         directory=directory,
         tokenizer=tokenizer,
         weights_hash=hash_weights(directory),
+        prepend_bos=_begins_with_bos(tokenizer, directory) if bos is None else _has_bos(tokenizer, directory, bos),
         backend=load_backend(backend or default_backend(), directory, device=chosen, dtype=DTYPES[dtype]),
     )
 
@@ -139,13 +143,31 @@ def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(directory)
     except Exception as error:  # tokenizers raises nothing more specific where its file is damaged
         raise CannotLoad(f"the tokenizer in {directory} cannot be read ({error}): save it there again") from error
-    d_vocab = read_config(directory)["vocab_size"]
+    config = read_config(directory)
+    d_vocab = config[family_of(config).all_sizes["d_vocab"]]
     if len(tokenizer) > d_vocab:
         raise CannotLoad(
             f"the tokenizer in {directory} knows {len(tokenizer)} tokens, but the model has {d_vocab}: "
             "put the tokenizer there that the model was trained with"
         )
     return tokenizer
+
+
+def _begins_with_bos(tokenizer: PreTrainedTokenizerBase, directory: Path) -> bool:
+    """Whether the tokenizer puts a start token in front of a text by itself. Raises CannotLoad where it puts two."""
+    text, bos = "a b", tokenizer.bos_token_id
+    plain, by_itself = (tokenizer(text, add_special_tokens=added)["input_ids"] for added in (False, True))
+    starts = [at for at in range(len(by_itself)) if by_itself[at : at + len(plain)] == plain]
+    added = by_itself[: starts[0]] if starts else []
+    if added.count(bos) > 1:
+        raise CannotLoad(f"the tokenizer in {directory} puts its start token in front of a text twice: mend its files")
+    return bos is not None and bos in added
+
+
+def _has_bos(tokenizer: PreTrainedTokenizerBase, directory: Path, bos: bool) -> bool:
+    if bos and tokenizer.bos_token_id is None:
+        raise CannotLoad(f"prompts shall begin with a start token, and the tokenizer in {directory} has none: say no")
+    return bos
 
 
 def choose_device(device: str) -> torch.device:

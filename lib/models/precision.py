@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from lib.models import forward
 from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.checkpoint import Checkpoint
 from lib.models.folding import fold
@@ -34,15 +35,17 @@ def precision_of(model: Model) -> str:
     run = model.run(tokens, last=last, keep=("q", "k", "pattern"))
     of_pass = max(
         _gap(run.logits, forward_in_plain_tensors(mine, tokens, last)),
-        _gap(run["pattern"], _pattern(run["q"], run["k"])),
+        *(
+            _gap(pattern, _by_exponentials(forward.attention_scores(q, k, block, mine)))
+            for pattern, q, k, block in zip(run["pattern"], run["q"], run["k"], forward.blocks(mine), strict=True)
+        ),
     )
     return f"weights as exact as {_said(of_weights)}, arithmetic as exact as {_said(of_pass)}"
 
 
-def _pattern(q: Tensor, k: Tensor) -> Tensor:
-    """Causal attention without a softmax of torch's. q, k: [layer batch pos head d_head]."""
-    scores = q.transpose(2, 3) @ k.permute(0, 1, 3, 4, 2) / math.sqrt(q.shape[-1])
-    powers = (scores - scores.amax(-1, keepdim=True)).exp().tril()
+def _by_exponentials(scores: Tensor) -> Tensor:
+    """Their softmax, without torch's."""
+    powers = (scores - scores.amax(-1, keepdim=True)).exp()
     return powers / powers.sum(-1, keepdim=True)
 
 

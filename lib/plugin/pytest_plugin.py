@@ -88,6 +88,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-seed", type=_at_least(0), default=0, metavar="SEED", help="Seed of the prompts (default 0)."
     )
     group.addoption(
+        "--claims-bos",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="Whether prompts begin with the tokenizer's start token (default auto: what the circuit file says, or "
+        "else what the tokenizer does by itself).",
+    )
+    group.addoption(
         "--claims-prompt-file",
         type=Path,
         metavar="FILE",

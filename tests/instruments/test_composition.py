@@ -88,7 +88,8 @@ def drawn(*, layers=3, n_heads=4, d_model=96, d_head=8, seed=0):
         return torch.randn(layers, n_heads, *shape, generator=generator, dtype=torch.float64)
 
     names = ("W_Q", "W_K", "W_V")
-    return SimpleNamespace(W_O=draw(d_head, d_model), **{name: draw(d_model, d_head) for name in names})
+    drawn = {name: draw(d_model, d_head) for name in names}
+    return SimpleNamespace(W_O=draw(d_head, d_model), **drawn, post_attention=None)
 
 
 @pytest.mark.parametrize("into", INPUTS)
@@ -119,7 +120,7 @@ def test_each_input_is_another_score(small):
 
 def test_composition_sees_a_sender_read_backwards(small):
     """W_O then W_V is another matrix than W_V then W_O."""
-    backwards = SimpleNamespace(W_Q=small.W_Q, W_K=small.W_K, W_V=small.W_O.mT, W_O=small.W_V.mT)
+    backwards = SimpleNamespace(W_Q=small.W_Q, W_K=small.W_K, W_V=small.W_O.mT, W_O=small.W_V.mT, post_attention=None)
     assert (composition(backwards, "K") - composition(small, "K")).nan_to_num().abs().max() > 1e-2
 
 
@@ -232,7 +233,7 @@ def test_a_copying_a_negating_a_turning_and_a_silent_head_score_one_minus_one_an
     turn = torch.eye(4, dtype=torch.float64).roll(1, 0)  # its eigenvalues are the fourth roots of one: they sum to 0
     W_V = torch.linalg.qr(weights.W_V).Q
     W_O = torch.stack([W_V[0, 0].T, -W_V[0, 1].T, turn @ W_V[0, 2].T, 0 * W_V[0, 3].T])[None]
-    scores = eigenvalue_scores(SimpleNamespace(W_V=W_V, W_O=W_O))
+    scores = eigenvalue_scores(SimpleNamespace(W_Q=W_V, W_K=W_V, W_V=W_V, W_O=W_O, post_attention=None))
     assert agree(scores, torch.tensor([[1.0, -1.0, 0.0, 0.0]]), of_eigenvalues(4))
 
 

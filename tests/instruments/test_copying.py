@@ -6,6 +6,7 @@ import torch
 from ioi_fixtures.controls.random_model import random_model
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
 from lib.models.activations import Weights
+from lib.models.architecture import Architecture
 from lib.models.heads import Head
 from tests.support.rounding import EQUAL, agree
 
@@ -16,11 +17,16 @@ def toy(output):
     W_O = zero(1, 2, 8, 8)
     W_O[0, 0] = output * torch.eye(8)
     W_V = torch.eye(8).expand(1, 2, 8, 8)
+    architecture = Architecture(
+        n_layers=1, n_heads=2, n_kv_heads=2, d_model=8, d_head=8, d_mlp=3, d_vocab=8, n_ctx=4,
+        norm="LayerNorm", norm_eps=1e-5, activation="gelu_new", scale=8**-0.5,
+    )  # fmt: skip
     return Weights(
+        architecture=architecture,
         W_E=torch.eye(8), W_pos=zero(4, 8), W_Q=zero(1, 2, 8, 8), W_K=zero(1, 2, 8, 8), W_V=W_V, W_O=W_O,
         b_Q=zero(1, 2, 8), b_K=zero(1, 2, 8), b_V=zero(1, 2, 8), b_O=zero(1, 8),
         W_in=zero(1, 8, 3), b_in=zero(1, 3), W_out=zero(1, 3, 8), b_out=zero(1, 8),
-        W_U=torch.eye(8), b_U=zero(8), layer_norm_eps=1e-5, activation="gelu_new",
+        W_U=torch.eye(8), b_U=zero(8),
     )  # fmt: skip
 
 
@@ -84,7 +90,7 @@ def test_hits_are_those_of_the_definition_spelled_out(top, sign):
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
     weights, tokens = random_model(n_layer=3, n_head=2, n_embd=24).weights, torch.tensor([5, 2])
     embedded = weights.W_E[tokens]
-    normal = torch.nn.functional.layer_norm(embedded, (24,), eps=weights.layer_norm_eps)
+    normal = torch.nn.functional.layer_norm(embedded, (24,), eps=weights.architecture.norm_eps)
     hidden = torch.nn.functional.gelu(normal @ weights.W_in[0] + weights.b_in[0], approximate="tanh")
     expected = embedded + hidden @ weights.W_out[0] + weights.b_out[0]
     assert agree(embedding_after_first_mlp(weights, tokens), expected, EQUAL)

@@ -25,6 +25,7 @@ from lib.judging.references import read_references
 from lib.judging.statistics import exact
 from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
+from tests.support.other_architecture import other_architecture
 from tests.support.stored_models import stated
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
@@ -118,7 +119,7 @@ def test_a_stream_reported_after_its_layer_norm_does_not_add_up(small, run):
 
 
 def test_the_scale_is_that_of_the_weights_own_epsilon(small, run):
-    weights = replace(small.weights, layer_norm_eps=0.5)
+    weights = other_architecture(small.weights, norm_eps=0.5)
     assert not holds("parts", PARTS[SCALE](run, weights))
     scale = (run["resid_final"].var(-1, correction=0, keepdim=True) + 0.5).sqrt()
     assert holds("parts", PARTS[SCALE](with_activation(run, final_scale=scale), weights))
@@ -168,9 +169,9 @@ def test_plain_tensors_give_the_logits_unless_a_weight_is_wrong(small, run):
         return largest_gap(run.logits, forward_in_plain_tensors(weights, run.tokens, run.last))
 
     assert holds("logits", gap(small.weights))
-    assert not holds("logits", gap(replace(small.weights, activation="gelu")))
+    assert not holds("logits", gap(other_architecture(small.weights, activation="gelu")))
     assert not holds("logits", gap(replace(small.weights, W_Q=small.weights.W_K)))
-    assert not holds("logits", gap(replace(small.weights, layer_norm_eps=1e-2)))
+    assert not holds("logits", gap(other_architecture(small.weights, norm_eps=1e-2)))
 
 
 def test_plain_transformers_give_the_logits_unless_a_weight_is_wrong(tmp_path):

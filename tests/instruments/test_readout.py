@@ -28,7 +28,7 @@ def test_the_top_token_is_the_largest_of_the_logits_read_at_each_layer_and_posit
     assert tokens.shape == (4, batch.tokens.shape[1])
     for layer, stream in enumerate([*run["resid_pre"][:, 2], run["resid_final"][2]]):
         centred = stream - stream.mean(-1, keepdim=True)
-        scale = (centred.square().mean(-1, keepdim=True) + model.weights.layer_norm_eps).sqrt()
+        scale = (centred.square().mean(-1, keepdim=True) + model.weights.architecture.norm_eps).sqrt()
         logits = centred / scale @ model.weights.W_U + model.weights.b_U
         assert tokens[layer].tolist() == logits.argmax(-1).tolist()
     assert tokens[-1, batch.last[2]] == run.logits[2].argmax()

@@ -51,8 +51,8 @@ def test_weights_folded_here_are_those_folded_by_the_library(plain, hooked):
     for name, tensor in hooked.weights.tensors().items():
         expected = plain.weights.tensors()[name]
         assert agree(tensor, expected, of_folding(name, expected, planted.directory())), name
-    assert plain.weights.activation == hooked.weights.activation
-    assert plain.weights.layer_norm_eps == hooked.weights.layer_norm_eps
+    cfg, architecture = hooked.backend.library_model.cfg, plain.weights.architecture
+    assert (cfg.eps, cfg.act_fn) == (architecture.norm_eps, architecture.activation)
 
 
 def test_weights_folded_here_give_the_librarys_logits(plain, hooked, runs):

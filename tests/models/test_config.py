@@ -15,7 +15,8 @@ from lib.instruments.identities import PARTS, forward_in_plain_transformers, lar
 from lib.instruments.path_patching import path_patch_to_heads
 from lib.models import config, forward
 from lib.models.backends.plain import PlainBackend
-from lib.models.config import CannotLoad, locate, query_factors, read_config
+from lib.models.config import CannotLoad, locate, read_config
+from lib.models.families import FAMILIES, GPT2_DEFAULTS, query_factors
 from lib.models.heads import Head
 from lib.models.model import SITES, load
 from tests.support.rounding import agree, of_logits, of_weights_in_float32
@@ -53,16 +54,18 @@ def directory(tmp_path):
 
 def test_the_defaults_are_those_of_transformers():
     theirs = GPT2Config()
-    for key, value in config.DEFAULTS.items():
+    for key, value in GPT2_DEFAULTS.items():
         assert getattr(theirs, key, value) == value, key
-    assert dict(config.ALIASES) == GPT2Config.attribute_map
+    assert {alias: key for alias, key in FAMILIES["gpt2"].aliases.items()} == GPT2Config.attribute_map
     assert set(config.ACTIVATIONS) == set(forward.ACTIVATIONS)
 
 
 def test_every_key_of_the_architecture_is_in_the_table_or_known_to_change_nothing():
     keys = set(inspect.signature(GPT2Config.__init__).parameters) - {"self", "kwargs"}
-    assert keys - set(config.DEFAULTS) - OF_NO_EFFECT == set()
-    assert set(config.DEFAULTS) == {*config.SIZES, *config.SUPPORTED, "n_inner", "layer_norm_epsilon"}
+    assert keys - set(GPT2_DEFAULTS) - OF_NO_EFFECT == set()
+    family = FAMILIES["gpt2"]
+    known = {*family.all_sizes.values(), *config.SUPPORTED, *family.supported, family.activation, family.norm_eps}
+    assert set(GPT2_DEFAULTS) == known
 
 
 @pytest.mark.parametrize("backend", ["bridge", "plain"])
@@ -139,7 +142,7 @@ def test_the_factors_of_queries_are_those_of_the_definition(directory):
 
 
 REFUSED = {
-    "activation_function": "silu",
+    "activation_function": "quick_gelu",
     "add_cross_attention": True,
     "is_causal": False,
     "is_encoder_decoder": True,

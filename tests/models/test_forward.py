@@ -1,12 +1,11 @@
 """The layer maths: what the model itself computes, layer by layer, and one softmax however the keys are split."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from ioi_fixtures.controls.random_model import one_thread, prompts, random_model
 from lib.models import forward
+from tests.support.other_architecture import other_architecture
 from tests.support.rounding import EQUAL, agree, of_logits
 
 
@@ -23,7 +22,7 @@ def largest_difference(a, b):
 
 
 def test_the_weights_say_what_is_added_to_the_variance(case):
-    weights = replace(case[0].weights, layer_norm_eps=0.5)
+    weights = other_architecture(case[0].weights, norm_eps=0.5)
     x = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
     assert agree(forward.normalize(x, weights), x.new_tensor([[-1.0, 1.0]]) / 1.5**0.5, EQUAL)
 
@@ -34,12 +33,12 @@ def test_every_step_of_a_block_is_the_model_s_own(case, layer):
     block = forward.blocks(model.weights)[layer]
     for site, value in zip("qkv", forward.project(run["resid_pre"][layer], block, model.weights), strict=True):
         assert agree(value, run[site][layer], tolerance)
-    pattern = forward.attention_pattern(run["q"][layer], run["k"][layer])
+    pattern = forward.attention_pattern(run["q"][layer], run["k"][layer], block, model.weights)
     assert agree(pattern, run["pattern"][layer], tolerance)
-    assert agree(forward.combine(run["z"][layer], block), run["attn_out"][layer], tolerance)
+    assert agree(forward.combine(run["z"][layer], block, model.weights), run["attn_out"][layer], tolerance)
     stream = run["resid_pre"][layer] + run["attn_out"][layer]
     expected = stream + run["mlp_out"][layer]
-    forward.add_mlp_(stream, block, model.weights)
+    forward.add_mlp_(stream, block, model.weights, run["resid_pre"][layer])
     assert agree(stream, expected, tolerance)
 
 
@@ -59,20 +58,21 @@ def test_another_activation_gives_other_values(case):
     model, _, run, _ = case
     block = forward.blocks(model.weights)[0]
     right, wrong = run["resid_pre"][0].clone(), run["resid_pre"][0].clone()
-    forward.add_mlp_(right, block, model.weights)
-    forward.add_mlp_(wrong, block, replace(model.weights, activation="gelu"))
+    forward.add_mlp_(right, block, model.weights, right)
+    forward.add_mlp_(wrong, block, other_architecture(model.weights, activation="gelu"), wrong)
     assert largest_difference(right, wrong) > 1e-5
 
 
 def test_an_unknown_activation_is_refused(case):
     model, *_ = case
     with pytest.raises(ValueError, match="activation is 'swish'; this suite knows gelu_new"):
-        forward.blocks(replace(model.weights, activation="swish"))
+        forward.blocks(other_architecture(model.weights, activation="swish"))
 
 
 def test_attention_is_the_same_however_keys_are_split_into_past_and_own(case):
-    _, _, run, tolerance = case
+    model, _, run, tolerance = case
     q, k, v = (run[site][1] for site in "qkv")  # batch pos head d_head
+    q = q * model.weights.architecture.scale
     width = q.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool).tril()
     for split in (1, 4, 9):
@@ -84,8 +84,9 @@ def test_attention_is_the_same_however_keys_are_split_into_past_and_own(case):
             v[None, :, split:].expand(2, -1, -1, -1, -1),
             past_k=past_k,
             past_v=past_v,
-            sees_past=(torch.arange(width) < split).expand(6, -1),
+            sees_past=(torch.arange(width) < split).expand(6, 1, -1),
             sees=causal[split:, split:].expand(6, -1, -1),
+            cap=None,
         )
         assert agree(z, run["z"][1][None, :, split:], tolerance)
 

@@ -130,9 +130,9 @@ SPOILT = {
     ),
     "config": (lambda directory: (directory / "config.json").write_text("{"), "config.json cannot be read", "again"),
     "architecture": (
-        with_json("config.json", lambda config: config.update(model_type="llama")),
-        "'llama' model",
-        "model_type 'gpt2' alone",
+        with_json("config.json", lambda config: config.update(model_type="mamba")),
+        "'mamba' model",
+        "cover the model types gpt2, gpt_neo",
     ),
     "no tokenizer": (
         lambda directory: [path.unlink() for path in directory.glob("tokenizer*")],

@@ -40,13 +40,14 @@ def test_a_gpu_asked_for_by_device_is_a_usage_error_too(tmp_path):
     assert "'cuda:1'" in done.stderr + done.stdout
 
 
-def test_a_model_without_the_circuits_heads_is_a_usage_error(tmp_path):
+def test_a_model_with_fewer_layers_than_it_stores_is_a_usage_error(tmp_path):
     small = tmp_path / "small"
     shutil.copytree(planted.directory(), small)
     stated(small, n_layer=6)
     done = claims("--claims-model", str(small), report=tmp_path)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "6 layers of 12 heads, so it has no head 11.10" in done.stderr + done.stdout
+    assert "has no place in the model" in done.stderr + done.stdout
+    assert "of 6 layers (n_layer)" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(

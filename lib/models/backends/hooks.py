@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import partial, reduce
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from lib.models.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
-from lib.models.config import DEFAULTS, OF_SCORES, query_factors, read_config
+from lib.models.architecture import architecture_of
+from lib.models.config import CannotLoad, family_of, read_config
+from lib.models.families import GPT2_DEFAULTS, GPT2_SCORES, query_factors
 from lib.models.folding import PROCESSING
 from lib.models.traces import IN_TRAINING, Traces
 
@@ -45,14 +48,23 @@ class HookedBackend:
 
     def __init__(self, kind: str, directory: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         build = _bridge if kind == "bridge" else _hooked_transformer
-        self.library_model = build(directory, device, dtype)
+        config = read_config(directory)
+        if build is _hooked_transformer and not family_of(config).hooked:
+            raise CannotLoad(
+                f"{directory} holds a {config['model_type']!r} model, and HookedTransformer is built here of GPT-2s "
+                "alone: use --claims-backend plain, or bridge with transformer-lens>=3"
+            )
+        try:
+            self.library_model = build(directory, device, dtype)
+        except Exception as error:  # whatever it stumbles over, it is the library that cannot read this model
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise CannotLoad(
+                f"transformer-lens {version('transformer-lens')} cannot load {directory} ({said}): use "
+                "--claims-backend plain, which needs no hooking library"
+            ) from error
         self.library_model.eval()
         self.library_model.requires_grad_(False)
-        names = [name for name, type_ in Weights.__annotations__.items() if type_ == "Tensor"]
-        owners = {"W_pos": self.library_model.pos_embed}  # which version 3's bridge does not hand on
-        tensors = {name: getattr(owners.get(name, self.library_model), name).detach() for name in names}
-        cfg = self.library_model.cfg
-        self.weights = Weights(**tensors, layer_norm_eps=cfg.eps, activation=cfg.act_fn)
+        self.weights = _weights(self.library_model, read_config(directory))
         last = (
             f"blocks.{self.weights.n_layers - 1}.hook_resid_post"  # the same tensor, where LayerNorms have no hook_in
         )
@@ -104,6 +116,41 @@ class HookedBackend:
                     f"hook {hook.name!r} fired {hook.fired} times in one forward pass, not once: "
                     "the hooking library's hook points have changed"
                 )
+
+
+def _weights(library_model: torch.nn.Module, config: dict) -> Weights:
+    """The tensors that the library hands out, by their names there; zeros for the biases that a model lacks."""
+    family = family_of(config)
+    architecture = architecture_of(family, config)
+
+    def handed_out(name: str, *, owner: object = library_model) -> Tensor | None:
+        tensor = getattr(owner, name, None)
+        return tensor.detach() if isinstance(tensor, Tensor) else None
+
+    def gains(*path: str) -> Tensor | None:
+        norms = [reduce(lambda owner, name: getattr(owner, name, None), path, block) for block in library_model.blocks]
+        return None if None in norms else torch.stack([norm.weight.detach() for norm in norms]) + family.gain_offset
+
+    tensors = {field.name: handed_out(field.name) for field in fields(Weights) if field.name != "architecture"}
+    if "positions" in family.parts:
+        W_pos = handed_out("W_pos", owner=library_model.pos_embed)  # which version 3's bridge does not hand on
+        tensors["W_pos"] = W_pos[-architecture.n_ctx :]  # it may have rows before the first position's
+    for name, size in {"b_Q": "W_Q", "b_K": "W_K", "b_V": "W_V"}.items():
+        tensors[name] = _or_zeros(tensors[name], tensors[size], tensors[size].shape[:2] + tensors[size].shape[3:])
+    for name, size in {"b_O": "W_E", "b_in": "W_in", "b_out": "W_E", "b_U": "W_U"}.items():
+        layered = () if name == "b_U" else (architecture.n_layers,)
+        tensors[name] = _or_zeros(tensors[name], tensors[size], (*layered, tensors[size].shape[-1]))
+    factor = family.embedding_scale(config)
+    tensors["W_E"] = tensors["W_E"] if factor == 1 else tensors["W_E"] * factor
+    if architecture.post_norms:
+        tensors |= {"post_attention": gains("ln1_post"), "post_mlp": gains("ln2_post")}
+    if architecture.qk_norm:
+        tensors |= {f"{site}_norm": gains("attn", f"{site}_norm") for site in "qk"}
+    return Weights(architecture=architecture, **tensors)
+
+
+def _or_zeros(bias: Tensor | None, like: Tensor, shape: Sequence[int]) -> Tensor:
+    return like.new_zeros(shape) if bias is None else bias
 
 
 @dataclass(eq=False)
@@ -183,13 +230,13 @@ def _hooked_transformer(directory: Path, device: torch.device, dtype: torch.dtyp
 
 def _sets_scores(directory: Path) -> bool:
     config = read_config(directory)
-    return any(config[key] != DEFAULTS[key] for key in OF_SCORES)
+    return family_of(config).query_factors is not None and any(config[key] != GPT2_DEFAULTS[key] for key in GPT2_SCORES)
 
 
 def _with_scaled_queries(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
     """The stored model without settings of its own for the scale of attention: see `folding`."""
     stored = AutoModelForCausalLM.from_pretrained(
-        directory, dtype=dtype, attn_implementation="eager", **{key: DEFAULTS[key] for key in OF_SCORES}
+        directory, dtype=dtype, attn_implementation="eager", **{key: GPT2_DEFAULTS[key] for key in GPT2_SCORES}
     )
     queries = stored.config.n_embd
     with torch.no_grad():

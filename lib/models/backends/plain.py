@@ -35,21 +35,26 @@ def forward_in_plain_tensors(
     for a token, 0 for padding, which is not attended to and takes no position. [batch d_vocab]
     """
     mask = torch.ones_like(tokens) if mask is None else mask
-    x = weights.W_E[tokens] + weights.W_pos[(mask.cumsum(1) - 1).clamp(min=0)]
+    real, sequential = mask.bool(), not weights.architecture.parallel
+    x = weights.W_E[tokens]
+    if weights.W_pos is not None:
+        x = x + weights.W_pos[(mask.cumsum(1) - 1).clamp(min=0)]
     for layer, block in enumerate(forward.blocks(weights)):
         x = edit("resid_pre", layer, x)
         projected = zip("qkv", forward.project(x, block, weights), strict=True)
         q, k, v = (edit(site, layer, activation) for site, activation in projected)
-        pattern = edit("pattern", layer, forward.attention_pattern(q, k, real=mask.bool()))
-        z = edit("z", layer, (pattern @ v.transpose(1, 2)).transpose(1, 2))
-        x = edit("resid_mid", layer, x + edit("attn_out", layer, forward.combine(z, block)))
-        after = x.clone(memory_format=torch.contiguous_format)
-        forward.add_mlp_(after, block, weights)
-        x = edit("resid_post", layer, x + edit("mlp_out", layer, after - x))
+        pattern = edit("pattern", layer, forward.attention_pattern(q, k, block, weights, real=real))
+        z = edit("z", layer, forward.mixed(pattern, v))
+        mid = x + edit("attn_out", layer, forward.combine(z, block, weights))
+        mid = edit("resid_mid", layer, mid) if sequential else mid
+        after = mid.clone(memory_format=torch.contiguous_format)
+        forward.add_mlp_(after, block, weights, x)
+        x = edit("resid_post", layer, mid + edit("mlp_out", layer, after - mid))
     x = edit("resid_final", 0, x)
-    centred = x - x.mean(-1, keepdim=True)
-    scale = (centred.pow(2).mean(-1, keepdim=True) + weights.layer_norm_eps).sqrt()
-    return at_positions(centred / edit("final_scale", 0, scale), last) @ weights.W_U + weights.b_U
+    normal = x - x.mean(-1, keepdim=True) if weights.architecture.norm == "LayerNorm" else x
+    normal = normal / edit("final_scale", 0, forward.norm_scale(x, weights))
+    logits = at_positions(normal, last) @ weights.W_U + weights.b_U
+    return forward.capped(logits, weights.architecture.final_cap)
 
 
 class PlainBackend:

@@ -1,0 +1,75 @@
+"""Models of other families as a user asks them: the claims about the tools hold, a circuit file is judged, and what
+does not apply to a model is set aside by name."""
+
+import json
+import os
+
+import pytest
+
+from ioi_fixtures.controls.random_families import save_random_of
+from ioi_fixtures.controls.random_model import save_random
+from ioi_fixtures.planted.tokenizer import vocabulary
+from tests.support.places import ROOT
+from tests.support.warm_process import run_module
+
+WORDS = vocabulary()[1:]  # but the special one
+CIRCUIT = """
+bos = true
+[classes."mover"]
+heads = "3.0 3.2"
+at = "END"
+attends_to = "IO"
+writes = "answer"
+reads = [{ from = "inhibition", input = "q" }]
+[classes."inhibition"]
+heads = "2.1 2.3"
+at = "END"
+attends_to = "S2"
+reads = [{ from = "duplicate", input = "v" }, { from = "duplicate", input = "k" }]
+[classes."duplicate"]
+heads = "0.1 1.1"
+at = "S2"
+attends_to = "S1"
+"""
+
+
+def claims(folder, *arguments):
+    command = ["pytest", "-p", "no:cacheprovider", *map(str, arguments), "--claims-report", str(folder)]
+    return run_module(*command, folder=ROOT, environment={"HF_HUB_OFFLINE": "1", **os.environ})
+
+
+def session_in(folder):
+    return json.loads((folder / "claims.json").read_text())
+
+
+@pytest.mark.parametrize(("name", "aside"), [("gpt_neox", 2), ("gemma2", 0), ("opt", 1)])
+def test_the_claims_about_tools_hold_of_any_family(name, aside, tmp_path):
+    save_random_of(name, tmp_path, words=WORDS)
+    done = claims(tmp_path, "claims/test_instruments.py", "--claims-model", tmp_path)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout[-3000:]
+    session = session_in(tmp_path)
+    assert {claim["outcome"] for claim in session["claims"]} == {"passed"}
+    assert len(session["claims"]) >= 60 - aside
+    assert len(session["not_measured"]) == bool(aside)
+
+
+def test_a_made_up_circuit_of_a_llama_is_judged_and_fails(tmp_path):
+    save_random_of("llama", tmp_path, words=WORDS)
+    (tmp_path / "circuit.toml").write_text(CIRCUIT)
+    of_it = ["--claims-model", tmp_path, "--claims-circuit", tmp_path / "circuit.toml"]
+    done = claims(tmp_path, "claims/", *of_it, "--claims-prompts", 24)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-3000:]
+    session = session_in(tmp_path)
+    assert {claim["outcome"] for claim in session["claims"]} == {"passed", "failed"}
+    of_circuit = [claim for claim in session["claims"] if "test_circuit_file" in claim["test"]]
+    assert sum(claim["outcome"] == "failed" for claim in of_circuit) >= 20
+    assert session["subjects"][0]["prepend_bos"] is True
+    assert session["subjects"][0]["shape"] == "4 layers x 4 heads on 2 of keys and values, d_model 24"
+
+
+def test_a_model_that_is_no_gpt2_cannot_be_asked_of_gpt2s_heads(tmp_path):
+    save_random(tmp_path, n_layer=3, n_head=2, n_embd=16)
+    done = claims(tmp_path, "claims/test_circuit.py", "--claims-model", tmp_path)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "claims name GPT-2 small's heads, and this is no GPT-2 of at least 12 layers" in done.stderr + done.stdout
+    assert "write a circuit file" in done.stderr + done.stdout
