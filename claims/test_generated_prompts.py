@@ -17,8 +17,8 @@ from ioi_fixtures.sentences.variants import abc, fresh_names
 from lib.instruments.attention import attends_most_to_first
 from lib.instruments.identities import PARTS, attention_to_later_tokens, attribution_gap
 from lib.judging.statistics import exact, mean_over_prompts, share
+from lib.models.activations import sites_of
 from lib.models.heads import heads, without
-from lib.models.model import SITES
 
 N = 24  # prompts of a sample: about as many as ARENA's figures rest on
 SEARCH = 6  # times as many examples for a search: Hypothesis steers only after the first ten
@@ -56,7 +56,7 @@ def looks_twice(model, ioi, ioi_run):
 def test_what_a_run_reports_fits_together_on_any_prompt(prompts, model, published, record):
     """On generated prompts, everything the library reports of a run fits together."""
     claim = published["instruments/parts"]
-    _, run = run_on(model, prompts, keep=tuple(SITES))
+    _, run = run_on(model, prompts, keep=sites_of(model.weights.architecture))
     for identity, deviation in PARTS.items():
         gap = record(f"largest deviation: {identity}", exact(deviation(run, model.weights).max()), claim)
         assert gap in claim

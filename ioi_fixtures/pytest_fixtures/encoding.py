@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pytest
 
 from ioi_fixtures.circuits.circuit_file import CircuitFile
+from ioi_fixtures.sentences.known import in_known_words, words_of
 from ioi_fixtures.sentences.prompts import Batch, Prompt, encode
-from ioi_fixtures.sentences.tokens import check_words
 from lib.judging.recorder import Inconclusive
 from lib.models.activations import Run
 from lib.models.model import Model
@@ -54,7 +54,7 @@ def run_on(model: Model, prompts: tuple[Prompt, ...], *, keep: Sequence[str] = (
     """The prompts as the model's tokens, and the model on them: for prompts that a claim draws itself, from our own
     words. A model that lacks some of them can be asked about a file's prompts alone: then the claim is inconclusive."""
     try:
-        check_words(model.tokenizer)
+        prompts = in_known_words(prompts, words_of(model.tokenizer))
     except ValueError as error:
         raise Inconclusive(f"this claim draws prompts of the suite's own words, and {error}") from error
     batch = encode_for(model, prompts)

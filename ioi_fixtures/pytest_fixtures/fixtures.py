@@ -117,10 +117,11 @@ def described(request: pytest.FixtureRequest, record: Recorder) -> None:
     if {"model", "attention_weights"} & set(request.fixturenames):
         subject = request.getfixturevalue("description")
         record.describe(subject)
-        if subject.prompts and request.config.option.claims_prompt_file:
+        if subject.prompts:
             chosen: Chosen = request.getfixturevalue("chosen")
             record.available = chosen.available
-            for note in (*chosen.notes, sizes_of_groups(chosen.prompts)):
+            groups = [sizes_of_groups(chosen.prompts)] if request.config.option.claims_prompt_file else []
+            for note in (*chosen.notes, *groups):
                 record.note(f"{subject.name}: {note}")
 
 

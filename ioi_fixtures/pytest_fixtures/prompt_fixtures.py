@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 import torch
 
+from ioi_fixtures.sentences.known import in_known_words, words_of
 from ioi_fixtures.sentences.prompt_files import Chosen, choose_prompts
 from ioi_fixtures.sentences.prompts import Prompt, make_prompts
-from ioi_fixtures.sentences.tokens import check_words, known_words
+from ioi_fixtures.sentences.tokens import known_words
 from ioi_fixtures.sentences.words import NAMES, TEMPLATES
 from lib.judging.recorder import Inconclusive
 from lib.models.model import Model
@@ -30,8 +31,9 @@ def chosen(model: Model, request: pytest.FixtureRequest) -> Chosen:
     option = request.config.option
     try:
         if option.claims_prompt_file is None:
-            check_words(model.tokenizer)
-            return Chosen(make_prompts(option.claims_prompts, seed=option.claims_seed), (), None)
+            words = words_of(model.tokenizer)
+            drawn = in_known_words(make_prompts(option.claims_prompts, seed=option.claims_seed), words)
+            return Chosen(drawn, tuple(filter(None, [words.said])), None)
         limits = {"at_least": FEWEST, "at_most": option.claims_prompts, "seed": option.claims_seed}
         return choose_prompts(option.claims_prompt_file, model.tokenizer, **limits)
     except (OSError, ValueError) as error:
@@ -52,13 +54,13 @@ def prompts(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture(scope="session")
-def averaged(every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
+def averaged(model: Model, every_prompt: tuple[Prompt, ...], request: pytest.FixtureRequest) -> tuple[Prompt, ...]:
     """Every prompt, and as many more of the same kind as means need where fewer were asked for: generated prompts need
     not run out, and the first ones stay the same."""
     option, enough = request.config.option, A_GROUP * len(TEMPLATES)
     if option.claims_prompt_file or len(every_prompt) >= enough:
         return every_prompt
-    return make_prompts(enough, seed=option.claims_seed)
+    return in_known_words(make_prompts(enough, seed=option.claims_seed), words_of(model.tokenizer))
 
 
 @pytest.fixture(scope="session")
