@@ -154,9 +154,7 @@ def folded_twice(patch: Patch, load: Load) -> Model:
 def stale_projections(patch: Patch, load: Load) -> Model:
     """The forward pass reads q, k and v with the joint matrix as it was before LayerNorm was folded in."""
     model = load()
-    checkpoint = Checkpoint(model.directory)
-    layers = range(checkpoint.architecture.n_layers)
-    stored = torch.stack([checkpoint.weight("qkv", model.dtype, layer) for layer in layers])
+    stored = Checkpoint(model.directory).stack("attn.c_attn.weight", model.dtype)
     with torch.no_grad():
         for (layer, which), weight in _projections(model.backend.library_model).items():
             weight.copy_(stored[layer].chunk(3, -1)["qkv".index(which)].T)

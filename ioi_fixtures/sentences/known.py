@@ -45,8 +45,8 @@ def words_of(tokenizer: PreTrainedTokenizerBase) -> Words:
             missing = [repr(word) for word in ours if word not in words]
             raise ValueError(
                 f"{len(words)} of the suite's {len(ours)} {kind} are one token of {called(tokenizer)} with a leading "
-                f"space, and at least {FEWEST[kind]} are needed: {first_of(missing, NAMED)} are not; use other words "
-                "(ioi_fixtures/sentences/words.py, or your prompt file)"
+                f"space, and at least {FEWEST[kind]} are needed (not one token: {first_of(missing, NAMED)}); use other "
+                "words (ioi_fixtures/sentences/words.py, or your prompt file)"
             )
     return known
 

@@ -93,6 +93,11 @@ class Checkpoint:
         with _opened(path) as file:
             return file.get_tensor(stored).to(dtype)
 
+    def stack(self, name: str, dtype: torch.dtype) -> Tensor:
+        """One tensor of every layer, as it is stored, by its name within a layer: "ln_1.weight". [layer ...]"""
+        before = self.family.parts["norm_1"].partition("{}")[0]
+        return torch.stack([self.read(f"{before}{i}.{name}", dtype) for i in range(self.architecture.n_layers)])
+
     def weight(self, part: str, dtype: torch.dtype, layer: int = 0) -> Tensor:
         """The weight of a part of the model: of a linear map [in out], of a norm what it multiplies by, of an embedding
         its rows."""

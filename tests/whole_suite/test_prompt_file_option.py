@@ -62,10 +62,9 @@ def test_a_file_is_read_sampled_and_said_and_what_it_cannot_decide_is_inconclusi
     found = {claim.test.split("::")[1].split("[")[0]: claim for claim in session.claims}
     alone, together = found[NEEDS_MEANS], found[DRAWS_PROMPTS]
     assert {figure.n for figure in found[BEHAVIOUR].measurements} == {30}
-    assert (standing(alone), standing(together)) == ("inconclusive", "inconclusive")
+    # What draws prompts of its own makes them of the words that the tokenizer has.
+    assert (standing(alone), standing(together)) == ("inconclusive", "holds")
     assert "ABC means are over groups of 1 prompt, 1 on average, where mean ablation needs at least 5" in why(alone)
-    assert "'Kevin'" in why(together)
-    assert "'zoo'" in why(together)
 
 
 def test_a_file_of_too_few_prompts_is_a_usage_error(tmp_path):
