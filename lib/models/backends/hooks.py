@@ -73,10 +73,11 @@ class HookedBackend:
         return Run(tokens, last, at_positions(logits, last).clone(), kept)
 
     def traces(self) -> Traces:
-        names = sorted(self._points, key=len, reverse=True)  # a point has several names, of which the shortest is known
-        named = {id(self._points[name]): name for name in names}
-        points = {name: self._points[name] for name in named.values()}
-        hooks = {name: len(point.fwd_hooks) + len(point.bwd_hooks) for name, point in points.items()}
+        points = self._points
+        names = sorted(points, key=len, reverse=True)  # a point has several names, of which the shortest is known
+        named = {id(points[name]): name for name in names}
+        counted = {name: points[name] for name in named.values()}
+        hooks = {name: len(point.fwd_hooks) + len(point.bwd_hooks) for name, point in counted.items()}
         in_training = sum(module.training for module in self.library_model.modules())
         settings = {f"cfg.{name}": value for name, value in vars(self.library_model.cfg).items() if _is_plain(value)}
         return Traces.of(hooks, self.tensors(), {**settings, IN_TRAINING: in_training})
@@ -87,6 +88,7 @@ class HookedBackend:
 
     @property
     def _points(self) -> dict:
+        """Every hook point by each of its names. The library puts this together anew each time it is asked."""
         return self.library_model.hook_dict
 
     def _name(self, site: str, layer: int) -> str:
