@@ -135,7 +135,7 @@ def main() -> None:
     """Runs what is not kept, writes page and record, and exits with 1 where a mutant survives."""
     intact, broken = measure()
     mutants = record(broken)
-    evidence.write(NAME, page(intact, broken, mutants), command="make mutants")
+    evidence.write(NAME, page(intact, broken, mutants), command="make mutants", of="claims about the model")
     KILLS.write_bytes(TypeAdapter(list[Mutant]).dump_json(mutants, indent=1) + b"\n")
     print(f"written: {KILLS}")
     alive = survivors(mutants)
