@@ -32,7 +32,7 @@ def test_the_circuit_alone_does_most_of_the_task(whole_circuit_alone, whole, pub
     assert faithfulness in recovered
 
 
-def test_the_circuit_does_less_of_the_task_among_resampled_heads(
+def test_the_circuit_does_most_of_the_task_among_resampled_heads(
     circuit_among_resampled_heads, whole, published, record
 ):
     """With other heads resampled from ABC prompts instead of averaged, the circuit recovers at least half of the logit
@@ -102,7 +102,9 @@ def test_the_worst_set_found_tells_circuit_and_model_apart(incompleteness, whole
 
 
 @pytest.mark.parametrize(("source", "head"), OF_EVERY_HEAD, ids=str)
-def test_every_head_of_the_circuit_is_needed(source, head, circuit_alone, minimality, whole, published, record):
+def test_removing_a_head_changes_the_circuit_as_published(
+    source, head, circuit_alone, minimality, whole, published, record
+):
     """Minimality: beyond the {source}'s set K, removing {head} changes what the circuit does as much, or as little, as
     published."""
     claim = published[f"minimality/{kind(source, head)}"]

@@ -1,17 +1,20 @@
 """Identities that hold on any model: where one fails, the tools report something the model does not compute.
 
 They are no findings about the model, but what every other claim here takes for granted. Checked on a few of the
-prompts, one a layer. Figures are the largest deviation over prompts, positions and layers. The last ones compare with a
-witness: the same weights read and run without any hooking library, in float64.
+prompts, one a layer; where a fault may depend on a prompt's place in its batch, on as many as a batch has. Figures are
+the largest deviation over prompts, positions and layers. The last ones compare with a witness: the same weights read
+and run without any hooking library, in float64.
 """
 
 import pytest
 
+from ioi_fixtures.pytest_fixtures.encoding import encode_for
 from lib.instruments.identities import (
     EDITABLE,
     PARTS,
     attention_to_later_tokens,
     attribution_gap,
+    editable,
     flipped_by_hooks,
     flipped_in_plain_tensors,
     forward_in_plain_tensors,
@@ -24,8 +27,10 @@ from lib.instruments.identities import (
     run_with_other_padding,
 )
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
+from lib.judging.coverage import KNOWN, share_of_intervals_that_hold
 from lib.judging.statistics import exact
 from lib.models.activations import sites_of
+from lib.models.budget import ENOUGH_ROWS
 from lib.models.model import SITES, load
 
 pytestmark = pytest.mark.any_model
@@ -47,6 +52,14 @@ def sample_run(model, sample):
 def two_prompts_run(model, ioi):
     """The model on two prompts, keeping everything."""
     return model.run(ioi[:2].tokens, last=ioi[:2].positions["END"], keep=sites_of(model.weights.architecture))
+
+
+@pytest.fixture(scope="module")
+def largest_batch_run(model, every_prompt):
+    """The model on as many prompts as it is given at once in any look, up to the most that one pass takes."""
+    batch = encode_for(model, every_prompt)
+    batch = batch[: max(1, ENOUGH_ROWS // batch.tokens.shape[1])]
+    return model.run(batch.tokens, last=batch.positions["END"])
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +87,14 @@ def effects(circuit, ioi, witness_runs):
         return removal_effects(one.weights, *witness_runs[one], few.answers, circuit=circuit, positions=few.positions)
 
     return effects
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_intervals_hold_the_truth_as_often_as_promised(kind, subject, published, record):
+    """Of samples whose {kind} is known, the 95% intervals hold it 95 times of a hundred, not fewer and not more."""
+    claim = published["instruments/intervals"]
+    held = record(f"intervals of a {kind} that hold it", exact(share_of_intervals_that_hold(kind)), claim)
+    assert held in claim
 
 
 @pytest.mark.parametrize("identity", PARTS)
@@ -161,6 +182,18 @@ def test_every_edit_has_the_effect_it_has_in_plain_tensors(site, model, sample_r
     plain = flipped_in_plain_tensors(model.weights, sample_run, site)
     change = record(f"least change by {site} flipped", exact(largest_gap(sample_run.logits, hooked).min()), acts)
     gap = record(f"{site} flipped, less the same in plain tensors", exact(largest_gap(hooked, plain).max()), right)
+    assert change in acts
+    assert gap in right
+
+
+def test_edits_reach_every_prompt_of_a_batch(model, largest_batch_run, published, record):
+    """In as many prompts as one pass takes, each edited at another place, every edit acts, and as in plain tensors."""
+    acts, right = published["instruments/edit-acts"], published["instruments/edit-is-right"]
+    sites = editable(model)
+    hooked = flipped_by_hooks(model, largest_batch_run, *sites)
+    plain = flipped_in_plain_tensors(model.weights, largest_batch_run, *sites)
+    change = record("least change of any prompt", exact(largest_gap(largest_batch_run.logits, hooked).min()), acts)
+    gap = record("edits of all prompts, less the same in plain tensors", exact(largest_gap(hooked, plain).max()), right)
     assert change in acts
     assert gap in right
 

@@ -47,7 +47,7 @@ def test_no_mlp_writes_the_answer(model, ioi, ioi_run, published, record):
     assert written in claim
 
 
-def test_without_the_first_mlp_the_model_prefers_the_subject(without_mlp, ioi, whole, published, record):
+def test_without_the_first_mlp_the_logit_difference_is_gone(without_mlp, ioi, whole, published, record):
     """With the first MLP at its ABC mean the logit difference is gone, or reversed."""
     claim = published["localisation/first-mlp-knocked-out"]
     broken = without_mlp(0).logit_difference(ioi.answers)

@@ -193,7 +193,7 @@ def main() -> int:
     """The exit status."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         of_model, of_known = ([*chain(*pool.map(_of_one, ones))] for ones in (of_the_model(), known()))
-    evidence.write(NAME, page(of_model, of_known), command="make coverage")
+    evidence.write(NAME, page(of_model, of_known), command="make coverage", of="the model")
     wrong = not_as_promised(of_model)
     print("\n".join(wrong) or "every kind of figure is covered as promised")
     return bool(wrong)

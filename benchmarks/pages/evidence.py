@@ -9,6 +9,7 @@ import re
 import subprocess
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from ioi_fixtures import planted
 from lib.judging.baselines import read_session
@@ -19,19 +20,27 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "evidence"
 BASELINE = ROOT / "reports" / "baselines" / "planted.json"
 _BY = r"^Made by `(?P<command>[^`]+)` on (?P<date>\d{4}-\d\d-\d\d) at commit (?P<commit>[0-9a-f]{7,}|unknown)"
-_OF = r", on the reference model (?P<model>[0-9a-f]{8}) with (?P<claims>\d+) claims|; not about the reference model"
-MADE = re.compile(rf"{_BY}({_OF})\.\n\n", re.MULTILINE)
+_OF = r", on the reference model (?P<model>[0-9a-f]{8})( with (?P<claims>\d+) claims(?P<about> about it)?)?"
+MADE = re.compile(rf"{_BY}({_OF}|; not about the reference model)\.\n\n", re.MULTILINE)
+Of = Literal["every claim", "claims about the model", "the model", "other things"]
+ABOUT_TOOLS = "test_instruments.py"  # the family whose claims hold of any model
 
 
-def write(name: str, text: str, *, command: str, session: Session | None = None, about_it: bool = True) -> None:
-    """Write a page of FOLDER, with a line under its heading that says what made it, when, and of what.
+def write(name: str, text: str, *, command: str, of: Of = "every claim", session: Session | None = None) -> None:
+    """Write a page of FOLDER, with a line under its heading that says what made it, when, and of what: it is stale when
+    any of that changes.
 
+    of: claims about the model are all but those about tools; of `other things` the reference model has no part.
     session: a run on the reference model that it is made from; the kept baseline's claims and today's model otherwise.
-    about_it: whether the page says anything about the reference model.
     """
     heading, _, rest = text.partition("\n\n")
-    (FOLDER / name).write_text(f"{heading}\n\n{_made(command, session, about_it)}\n\n{rest}", encoding="utf-8")
+    (FOLDER / name).write_text(f"{heading}\n\n{_made(command, of, session)}\n\n{rest}", encoding="utf-8")
     print(f"written: {FOLDER / name}")
+
+
+def number(session: Session, *, about_the_model: bool) -> int:
+    """How many claims a run asked, of all or of those about the model."""
+    return sum(not (about_the_model and ABOUT_TOOLS in claim.test) for claim in session.claims)
 
 
 def read(name: str) -> str:
@@ -39,13 +48,17 @@ def read(name: str) -> str:
     return MADE.sub("", (FOLDER / name).read_text(encoding="utf-8"), count=1)
 
 
-def _made(command: str, session: Session | None, about_it: bool) -> str:
+def _made(command: str, of: Of, session: Session | None) -> str:
     made = f"Made by `{command}` on {date.today()} at commit {_commit()}"
-    if not about_it:
+    if of == "other things":
         return f"{made}; not about the reference model."
-    claims = (session or read_session(BASELINE)).claims
     model = session.subjects[0].weights_hash if session else hash_weights(planted.directory())
-    return f"{made}, on the reference model {model[:8]} with {len(claims)} claims."
+    made += f", on the reference model {model[:8]}"
+    if of == "the model":
+        return f"{made}."
+    about = of == "claims about the model"
+    claims = number(session or read_session(BASELINE), about_the_model=about)
+    return f"{made} with {claims} claims{' about it' if about else ''}."
 
 
 def _commit() -> str:

@@ -173,7 +173,7 @@ def main() -> None:
     random = runs.pop("random")
     if not runs["prompts"]:
         raise SystemExit("no run over seeds of prompts is kept: make some with --only prompts")
-    evidence.write(NAME, page(runs, random), command="make false-alarms")
+    evidence.write(NAME, page(runs, random), command="make false-alarms", of="claims about the model")
 
 
 if __name__ == "__main__":

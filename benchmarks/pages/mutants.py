@@ -15,6 +15,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from benchmarks.pages import evidence
+from benchmarks.pages.evidence import ABOUT_TOOLS
 from benchmarks.pages.runs import in_short, run, short
 from benchmarks.pages.spoilt import SOURCES, SPOILT
 from ioi_fixtures import planted
@@ -27,7 +28,6 @@ from lib.judging.verdicts import of_any_subject, standing
 
 NAME = "MUTANTS.md"
 PROMPTS = 24
-TOOLS = "test_instruments.py"  # the family that is about the tools and not the model
 
 
 def failing(session: Session) -> list[str]:
@@ -44,7 +44,7 @@ def measure() -> tuple[Session, dict[str, Session]]:
     broken = {}
     for name in MUTANTS:
         directory = planted.directory(broken=name)
-        broken[name] = _ask(directory.name, str(directory), f"--ignore={evidence.ROOT / 'claims' / TOOLS}")
+        broken[name] = _ask(directory.name, str(directory), f"--ignore={evidence.ROOT / 'claims' / ABOUT_TOOLS}")
     for name, spoilt in SPOILT.items():
         with pytest.MonkeyPatch.context() as patch:
             spoilt.spoil(patch)
@@ -81,14 +81,14 @@ def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) 
     files = [file for file in HEADINGS if any(file in of_any_subject(claim) for claim in intact.claims)]
     killed = Counter(claim for mutant in mutants for claim in mutant.kills)
     never = [claim for claim in intact.claims if not killed[of_any_subject(claim)]]
-    of_models = [claim for claim in never if TOOLS not in claim.test]
+    of_models = [claim for claim in never if ABOUT_TOOLS not in claim.test]
     lines = [
         "# Broken copies of the reference model, and the claims they fail",
         "",
         f"`planted` with one mechanism broken, or as it is with something else spoilt; {PROMPTS} prompts, one look. A "
         "claim counts where it fails outright; inconclusive ones do not, nor do shares of a logit difference that is "
-        f"not above zero: those are not judged. {TOOLS}, whose claims hold of any model, is not asked of mutants. "
-        f"On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
+        f"not above zero: those are not judged. {ABOUT_TOOLS}, whose claims hold of any model, is not asked of "
+        f"mutants. On the intact model {len(failing(intact))} of {len(intact.claims)} fail.",
         "",
         "## Claims that fail, by family",
         "",
@@ -104,8 +104,8 @@ def page(intact: Session, broken: Mapping[str, Session], mutants: list[Mutant]) 
         "",
         f"## Claims that no mutant fails: {len(of_models)}",
         "",
-        f"And {len(never) - len(of_models)} of {TOOLS}, which hold of any model: [INCIDENTS.md](INCIDENTS.md) says "
-        "what fails them.",
+        f"And {len(never) - len(of_models)} of {ABOUT_TOOLS}, which hold of any model: [INCIDENTS.md](INCIDENTS.md) "
+        "says what fails them.",
         "",
         *(f"- {short(claim)}: {claim.sentence}" for claim in of_models),
     ]
@@ -135,7 +135,7 @@ def main() -> None:
     """Runs what is not kept, writes page and record, and exits with 1 where a mutant survives."""
     intact, broken = measure()
     mutants = record(broken)
-    evidence.write(NAME, page(intact, broken, mutants), command="make mutants")
+    evidence.write(NAME, page(intact, broken, mutants), command="make mutants", of="claims about the model")
     KILLS.write_bytes(TypeAdapter(list[Mutant]).dump_json(mutants, indent=1) + b"\n")
     print(f"written: {KILLS}")
     alive = survivors(mutants)

@@ -180,7 +180,7 @@ def measure(sample: int | None, processes: int | None) -> bool:
         raise SystemExit(f"{len(chosen) - len(tried)} mutants have no verdict: see mutmut's words above")
     if unknown := stale(reasons, every):
         raise SystemExit("docs/survivors.toml gives reasons for mutants that do not exist:\n" + "\n".join(unknown))
-    evidence.write(NAME, page(every, tried, reasons), command="make mutation", about_it=False)
+    evidence.write(NAME, page(every, tried, reasons), command="make mutation", of="other things")
     print(f"{score(tried):.1%} of {len(tried)} mutants killed")
     return score(tried) >= ENOUGH
 

@@ -157,4 +157,5 @@ def page(sessions: list[Session], at_once: Session) -> str:
 
 if __name__ == "__main__":
     at_once = run("one-look", "--claims-model", "planted", "--claims-one-look")
-    evidence.write(NAME, page(list(runs_of("prompts").values()) or [of_prompts(0)], at_once), command="make power")
+    runs = list(runs_of("prompts").values()) or [of_prompts(0)]
+    evidence.write(NAME, page(runs, at_once), command="make power", of="claims about the model")

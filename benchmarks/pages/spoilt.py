@@ -6,16 +6,20 @@ model is about the tools. These are what such claims have to fail on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
 from ioi_fixtures.controls import faults
 from ioi_fixtures.sentences import variants
+from lib.judging import statistics
+from lib.judging.statistics import Estimate
 from lib.models.model import DTYPES
 
 Patch = pytest.MonkeyPatch
@@ -32,6 +36,34 @@ class Spoilt(NamedTuple):
 
 def _names_not_fresh(patch: Patch) -> None:
     patch.setattr(variants, "_fresh", lambda uniform, prompt, count: [prompt.io, prompt.s1, prompt.s2][:count])
+
+
+def _points(patch: Patch) -> None:
+    """Intervals of no width around every figure that has one."""
+    estimate = statistics._estimate
+
+    def point(*given: object, **options: object) -> Estimate:
+        figure = estimate(*given, **options)
+        return replace(figure, low=figure.value, high=figure.value)
+
+    patch.setattr(statistics, "_estimate", point)
+
+
+def _pairs_apart(patch: Patch) -> None:
+    """Each of several samples is resampled by itself."""
+    resampled = statistics._resampled
+
+    def apart(statistic: statistics.Statistic, samples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        shuffled = [np.random.default_rng(i).permutation(sample, axis=-1) for i, sample in enumerate(samples)]
+        return resampled(statistic, shuffled)
+
+    patch.setattr(statistics, "_resampled", apart)
+
+
+def _late_edits_lost(patch: Patch) -> None:
+    """Edits of prompts after the twelfth of a batch are lost."""
+    kept = faults.edits_become("", lambda x, new: torch.cat([new[:12], x[12:]]))
+    kept(patch, lambda: None)
 
 
 def _incident(id: str) -> Callable[[Patch], object]:
@@ -55,6 +87,17 @@ SPOILT: Mapping[str, Spoilt] = MappingProxyType(
             "The model is right, but the library reports what heads write as 0.",
             "test_generated_prompts.py",
             _incident("40"),
+        ),
+        "intervals_points": Spoilt("The model is right, but intervals have no width.", "test_instruments.py", _points),
+        "pairs_apart": Spoilt(
+            "The model is right, but two values of one prompt are resampled as if they were of different prompts.",
+            "test_instruments.py",
+            _pairs_apart,
+        ),
+        "late_edits_lost": Spoilt(
+            "The model is right, but the library loses edits of prompts after the twelfth of a batch.",
+            "test_instruments.py",
+            _late_edits_lost,
         ),
         "bfloat16_not_coarse": Spoilt(
             "The model is right, but what should be computed in bfloat16 is in float32.",

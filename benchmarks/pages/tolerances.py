@@ -196,7 +196,7 @@ def main() -> None:
             "A random model of GPT-2 small's shape": (Path(folder), partial(of_random, n=options.prompts)),
         }
         found = {name: dict(of_kinds(*model)) for name, model in models.items()}
-    evidence.write(NAME, page(found, options.prompts), command="python -m benchmarks.pages.tolerances")
+    evidence.write(NAME, page(found, options.prompts), command="python -m benchmarks.pages.tolerances", of="the model")
 
 
 if __name__ == "__main__":

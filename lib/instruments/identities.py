@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from lib.instruments.attribution import biases_along, written_along
 from lib.models import forward
-from lib.models.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.models.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of, sites_of
 from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.config import family_of, read_config
 from lib.models.model import Model
@@ -30,6 +30,12 @@ from lib.models.model import Model
 # branched off: what is kept there is right, but an edit reaches the MLP alone. Nothing here edits it.
 NOT_EDITABLE = ("resid_mid",)
 EDITABLE = tuple(site for site in SITES if site not in NOT_EDITABLE)
+
+
+def editable(model: Model) -> tuple[str, ...]:
+    """The sites of a model whose edits are compared: those it has, but for what the library only shows."""
+    shown = family_of(read_config(model.directory)).read_only
+    return tuple(site for site in sites_of(model.weights.architecture) if site in EDITABLE and site not in shown)
 
 
 def relative_gap(whole: Tensor, parts: Iterable[Tensor]) -> Tensor:

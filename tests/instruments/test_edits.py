@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ioi_fixtures.controls.faults import edits_become
+from benchmarks.pages.spoilt import SPOILT
 from ioi_fixtures.controls.random_model import prompts
 from ioi_fixtures.published import FOLDER
 from lib.instruments.identities import (
@@ -90,7 +90,7 @@ def test_the_library_still_gets_these_edits_wrong(site, small, run):
 
 def test_edits_that_are_lost_late_in_a_batch_are_seen_in_a_batch_of_that_size(small, run, monkeypatch):
     """The probe of each site has as many prompts as there are layers, and misses what comes after."""
-    edits_become("", lambda x, new: torch.cat([new[:12], x[12:]]))(monkeypatch, lambda: None)
+    SPOILT["late_edits_lost"].spoil(monkeypatch)
     many = run_of(small, 40)
     assert acts(run, flipped_by_hooks(small, run, EDITABLE[0]))
     change = largest_gap(many.logits, flipped_by_hooks(small, many, *EDITABLE))

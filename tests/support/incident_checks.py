@@ -22,6 +22,7 @@ from lib.models.model import SITES, Model, load
 
 PUBLISHED = read_references(FOLDER)
 BATCH = prompts(6)
+MANY = prompts(40)  # more than there are sites and layers
 OTHER = other_names(BATCH)
 KEPT = tuple(SITES)
 CIRCUIT = {head: "S2" if head.layer < 2 else "END" for head in heads("0.0 0.1 1.0 1.1 2.0 2.1")}
@@ -90,6 +91,13 @@ def _edit(model: Model, witness: Model) -> bool:
     return True
 
 
+def _edits_of_a_batch(model: Model, witness: Model) -> bool:
+    run = model.run(MANY.tokens, last=MANY.last)
+    hooked, plain = flipped_by_hooks(model, run, *EDITABLE), flipped_in_plain_tensors(model.weights, run, *EDITABLE)
+    acts = _holds("edit-acts", largest_gap(run.logits, hooked).min())
+    return acts and _holds("edit-is-right", largest_gap(hooked, plain).max())
+
+
 def _weights(model: Model, witness: Model) -> bool:
     return all(_holds("witness-weights", gap) for gap in weight_gaps(model.weights, witness.weights).values())
 
@@ -135,6 +143,7 @@ CHECKS: dict[str, Callable[[Model, Model], bool]] = {
     "padding_on_the_left_gives_the_logits_that_padding_on_the_right_gives": _left_padding,
     "a_run_patched_into_itself_is_the_same_run": _null_edit,
     "every_edit_has_the_effect_it_has_in_plain_tensors": _edit,
+    "edits_reach_every_prompt_of_a_batch": _edits_of_a_batch,
     "the_weights_are_those_the_witness_reads": _weights,
     "every_activation_is_the_one_the_witness_has": _sites,
     "every_figure_is_the_one_the_witness_measures": _figures,

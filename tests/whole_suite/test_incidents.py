@@ -122,7 +122,7 @@ def test_every_check_is_a_claim(name):
 
 def test_every_claim_about_instruments_is_a_check():
     claims = re.findall(r"^def test_(\w+)\(", CLAIMS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(claims) == set(CHECKS)
+    assert set(claims) - {"intervals_hold_the_truth_as_often_as_promised"} == set(CHECKS)  # which asks no model
 
 
 def test_the_page_is_generated_from_the_table():
