@@ -15,6 +15,7 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import date
+from importlib.metadata import version
 from statistics import median
 
 import torch
@@ -110,6 +111,12 @@ def machine(device: torch.device) -> str:
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}, "
         f"load average {os.getloadavg()[0]:.1f}"
     )
+
+
+def measured_on(n: int) -> str:
+    """The same for a page of figures of `n` prompts on a CPU, with the libraries that ran the model."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers"))
+    return f"N = {n} prompts; {machine(torch.device('cpu'))}; {versions}."
 
 
 def compare(case: Case, parts: list[str]) -> None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from benchmarks.bench import machine
+from benchmarks.bench import measured_on
 from benchmarks.pages import evidence
 from ioi_fixtures.controls.module_hooks import PlainModel
 from ioi_fixtures.controls.random_families import FAMILIES, save_random_of
@@ -38,6 +37,7 @@ from lib.models.heads import Head
 from lib.models.model import Model, load
 
 NAME = "FAMILIES.md"
+PROMPTS = 6
 
 
 class Row(NamedTuple):
@@ -60,7 +60,7 @@ def measure(name: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         save_random_of(name, directory)
-        batch = prompts(6)
+        batch = prompts(PROMPTS)
         bridge, plain = (load(directory, device="cpu", backend=backend) for backend in ("bridge", "plain"))
         keep = sites_of(plain.weights.architecture)
         runs = [one.run(batch.tokens, last=batch.last, keep=keep) for one in (bridge, plain)]
@@ -122,7 +122,6 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 def page(rows: list[Row]) -> str:
     """The whole of FAMILIES.md."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers"))
     lines = [
         "# Every family of decoders, by every route",
         "",
@@ -134,7 +133,7 @@ def page(rows: list[Row]) -> str:
         "softmax are left out; and path patching (to the logits, to q, k and v) and a circuit alone, from one pass an",
         "intervention with module hooks on it.",
         "",
-        f"N = 6 prompts; {machine(torch.device('cpu'))}; {versions}.",
+        measured_on(PROMPTS),
         "",
         "| model | sizes | bridge | plain | activations | edits | exact: logits | exact: paths | exact: circuit |",
         "|---|---|---|---|---|---|---|---|---|",

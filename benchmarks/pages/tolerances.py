@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.bench import machine
+from benchmarks.bench import measured_on
 from benchmarks.pages import evidence
 from benchmarks.pages.orders import PRODUCTS
 from benchmarks.work import LAYOUTS
@@ -143,7 +142,6 @@ def of_random(model: Model, *, n: int) -> tuple[Prompts, Prompts]:
 def page(found: Mapping[str, Mapping[str, Mapping]], n: int) -> str:
     """The whole page, from what was found for each model and kind."""
     band = read_references(FOLDER)["instruments/number-type"].accept
-    versions = ", ".join(f"{name} {version(name)}" for name in ("transformer-lens", "transformers"))
     lines = [
         "# How far the number type moves a figure",
         "",
@@ -151,7 +149,7 @@ def page(found: Mapping[str, Mapping[str, Mapping]], n: int) -> str:
         "float64: the mean over prompts and, in brackets, the prompt that is furthest off; of a figure of many heads",
         "the head that is. TF32 is emulated on a CPU: factors rounded to ten bits of mantissa, sums in float32.",
         "",
-        f"N = {n} prompts; {machine(torch.device('cpu'))}; {versions}.",
+        measured_on(n),
     ]
     for model, kinds in found.items():
         lines += ["", f"## {model}", "", *table(kinds)]

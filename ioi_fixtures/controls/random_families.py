@@ -16,11 +16,12 @@ from types import MappingProxyType
 import torch
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE, WordLevel
+from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from ioi_fixtures.controls.random_model import numbered_words
 from lib.models.model import Model, load
 
 SPECIAL = "<|endoftext|>"
@@ -94,7 +95,7 @@ def random_of(name: str, *, dtype: str = "float64", backend: str = "plain") -> M
 def save_random_of(name: str, directory: Path, *, words: tuple[str, ...] = ()) -> None:
     """Write it, with a tokenizer, into `directory`: of numbered words, or of those given, each one token."""
     model_type, stated = FAMILIES[name]
-    tokens = _of(words) if words else _numbered()
+    tokens = _of(words) if words else numbered_words(WORDS)
     stated = {**stated, "vocab_size": len(tokens) + VOCABULARY - WORDS}
     torch.manual_seed(1)
     plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **stated))
@@ -103,11 +104,6 @@ def save_random_of(name: str, directory: Path, *, words: tuple[str, ...] = ()) -
             weight.copy_(_drawn(place, weight))
     plain.save_pretrained(directory)
     tokens.save_pretrained(directory)
-
-
-def _numbered() -> PreTrainedTokenizerFast:
-    words = Tokenizer(WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
-    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0")
 
 
 @cache

@@ -51,8 +51,13 @@ def save_random(directory: Path, *, n_layer: int, n_head: int, n_embd: int, voca
                 fan_in = 1 if "wte" in name or "wpe" in name else n_embd if "mlp.c_proj" not in name else 4 * n_embd
                 weight.copy_(torch.randn_like(weight) * (1.5 if "c_attn" in name else 1) / fan_in**0.5)
     plain.save_pretrained(directory)
-    words = Tokenizer(WordLevel({f"w{i}": i for i in range(vocab_size)}, unk_token="w0"))
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(directory)
+    numbered_words(vocab_size).save_pretrained(directory)
+
+
+def numbered_words(n: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of the words w0, w1 and so on, of which the first stands for all others."""
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(n)}, unk_token="w0"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0")
 
 
 @contextmanager

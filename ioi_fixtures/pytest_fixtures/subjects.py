@@ -33,7 +33,7 @@ class Subject:
         """Where its files are, built or fetched if need be. Raises CannotLoad, also for a model without the heads
         that a circuit file names."""
         directory = _built(self.source) if self.source in BUILT else locate(self.source)
-        layers, heads = _shape(directory)
+        layers, heads = self._shape(read_config(directory))
         missing = [head for head in self.heads if head.layer >= layers or head.index >= heads]
         if missing:
             shape = f"{counted(layers, 'layer')} of {counted(heads, 'head')}"
@@ -46,20 +46,19 @@ class Subject:
 
     def is_shaped_like_gpt2(self) -> bool:
         """Whether the claims that name GPT-2 small's heads can be asked of it: a GPT-2 that has all of them."""
-        directory = self.directory()
-        layers, heads = _shape(directory)
+        config = read_config(self.directory())
+        layers, heads = self._shape(config)
         has_all = all(head.layer < layers and head.index < heads for head in CIRCUIT_HEADS)
-        return family_of(read_config(directory)) is FAMILIES["gpt2"] and has_all
+        return family_of(config) is FAMILIES["gpt2"] and has_all
+
+    @staticmethod
+    def _shape(config: dict) -> tuple[int, int]:
+        """Layers, and heads in each."""
+        sizes = family_of(config).all_sizes
+        return config[sizes["n_layers"]], config[sizes["n_heads"]]
 
     def __str__(self) -> str:
         return self.name
-
-
-def _shape(directory: Path) -> tuple[int, int]:
-    """Layers, and heads in each."""
-    config = read_config(directory)
-    sizes = family_of(config).all_sizes
-    return config[sizes["n_layers"]], config[sizes["n_heads"]]
 
 
 def _built(name: str) -> Path:

@@ -122,8 +122,7 @@ def circuit_values(
         for s, streams in enumerate(plan.streams[layer][first:], start=first):
             value = values[layer, prompts, where[s]]  # prompt head d_head
             entering = before[s - first][[stream.parent for stream in streams]]
-            written = forward.written_by_heads(value, block)  # by the constants
-            x = entering + forward.written_by_attention(written, block, weights)
+            written = forward.written_by_heads(value, block).repeat(len(streams), 1, 1)  # by the constants
             readers = [i for i, stream in enumerate(streams) if stream.kept]
             if readers:
                 reading = [streams[i] for i in readers]
@@ -138,10 +137,10 @@ def circuit_values(
                     sees=forward.visible(at, where[seen].T, window)[:, None],
                     cap=weights.architecture.attention_cap,
                 )[:, :, 0]
-                kept = torch.tensor([[head in stream.kept for head in heads] for stream in reading], device=x.device)
-                change = ((z - value[:, heads]) * kept[:, None, :, None]).flatten(-2) @ part.W_O
-                x[readers] = entering[readers] + forward.written_by_attention(written + change, block, weights)
-            slots.append((x, entering))
+                kept = torch.tensor([[head in stream.kept for head in heads] for stream in reading], device=z.device)
+                change = (z - value[:, heads]) * kept[:, None, :, None]
+                written[readers] += change.flatten(-2) @ part.W_O
+            slots.append((entering + forward.written_by_attention(written, block, weights), entering))
         if layer < plan.last_reader:
             entering = rest
             rest = rest + forward.combine(values[layer, prompts[row], position], block, weights)

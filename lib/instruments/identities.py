@@ -208,10 +208,15 @@ def patched_into_itself(model: Model, run: Run, site: str) -> Tensor:
 def handed_back(model: Model, run: Run, site: str) -> Tensor:
     """Logits with a site edited in every layer by a change that hands back what it is given. [batch d_vocab]
 
-    Rounding may tell it from no edit: TransformerLens computes a norm whose scale is edited by other kernels.
+    Rounding may tell it from no edit, where the library computes on by other kernels then (`Family.recomputed`).
     """
     edits = [Edit(site, layer, lambda activation: activation) for layer in layers_of(site, model.weights)]
     return model.run(run.tokens, last=run.last, edits=edits).logits
+
+
+def is_recomputed(model: Model, site: str) -> bool:
+    """Whether the hooking library computes on by other kernels where that site is edited."""
+    return site in family_of(read_config(model.directory)).recomputed
 
 
 def run_one_by_one(model: Model, run: Run) -> Tensor:

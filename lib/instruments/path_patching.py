@@ -96,7 +96,7 @@ def path_patch_to_heads(
     def measure(sets: Sequence[Collection[Head]], prompts: Tensor) -> Tensor:
         streams = _frozen_streams(weights, layers, base, source, sets, prompts, position, mlps)
         received = {
-            layer: _receive(x, weights, layer, heads[layer], inputs)
+            layer: forward.project_input(x, weights, layer, heads[layer], inputs)
             for layer, x in enumerate(streams)
             if layer in heads
         }
@@ -134,13 +134,6 @@ class _Receive(Intervention):
             for i, head in enumerate(self.heads[layer]):
                 place(activation[:, :, :, head], self.received[layer][: len(activation), :, i], self.position, window)
         return activation
-
-
-def _receive(x: Tensor, weights: Weights, layer: int, heads: list[int], inputs: str) -> Tensor:
-    """q, k or v of some heads from the streams entering their layer. x: [sender prompt d_model]. [... head d_head]"""
-    W, b = getattr(weights, f"W_{inputs.upper()}")[layer][heads], getattr(weights, f"b_{inputs.upper()}")[layer][heads]
-    read = torch.addmm(b.flatten(), forward.normalize(x, weights).flatten(0, 1), W.permute(1, 0, 2).flatten(1))
-    return read.view(*x.shape[:2], *b.shape)
 
 
 def _frozen_streams(

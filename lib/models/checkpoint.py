@@ -95,8 +95,8 @@ class Checkpoint:
 
     def stack(self, name: str, dtype: torch.dtype) -> Tensor:
         """One tensor of every layer, as it is stored, by its name within a layer: "ln_1.weight". [layer ...]"""
-        before = self.family.parts["norm_1"].partition("{}")[0]
-        return torch.stack([self.read(f"{before}{i}.{name}", dtype) for i in range(self.architecture.n_layers)])
+        layers = range(self.architecture.n_layers)
+        return torch.stack([self.read(f"{self._of_layers}{i}.{name}", dtype) for i in layers])
 
     def weight(self, part: str, dtype: torch.dtype, layer: int = 0) -> Tensor:
         """The weight of a part of the model: of a linear map [in out], of a norm what it multiplies by, of an embedding
@@ -141,11 +141,10 @@ class Checkpoint:
                     f"{self.directory} holds {found[0]}, where {prefixed} or {wanted} is looked for, as saved "
                     "from something around the model: save the one inside with save_pretrained"
                 )
-        of_layers = self.family.parts["norm_1"].partition("{")[0]
         strangers = [
             name
             for name in self.places
-            if name.startswith(of_layers) and name not in self._shapes and not name.endswith(OF_NO_USE)
+            if name.startswith(self._of_layers) and name not in self._shapes and not name.endswith(OF_NO_USE)
         ]
         if strangers:
             raise CannotLoad(
@@ -206,6 +205,11 @@ class Checkpoint:
                     f"{int((~tensor.isfinite()).sum())} of the numbers in {name} ({path}) are NaN or infinite: "
                     "save the weights again, from a model whose training did not diverge"
                 )
+
+    @property
+    def _of_layers(self) -> str:
+        """What the names of all tensors of layers begin with."""
+        return self.family.parts["norm_1"].partition("{}")[0]
 
     def _plain(self, stored: str) -> str:
         return stored.removeprefix(self.family.prefix)

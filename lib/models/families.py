@@ -81,8 +81,8 @@ GPT_PARTS = {
     "out": "h.{}.mlp.c_proj",
     "norm_final": "ln_f",
 }
-ALL = frozenset(("q", "k", "v", "o", "in", "out", "norm_1", "norm_2", "norm_final"))
 NORMS = frozenset(("norm_1", "norm_2", "norm_final"))
+ALL = NORMS | {"q", "k", "v", "o", "in", "out"}
 
 
 def query_factors(config: Config) -> list[float]:
@@ -123,6 +123,7 @@ _LLAMA = {
     "activation": "hidden_act",
     "sizes": GROUPED,
     "rotary": _rope,
+    "recomputed": ("final_scale",),
 }
 _GEMMA = {
     **_LLAMA,
@@ -201,6 +202,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "norm_final": "final_layer_norm",
             },
             head="embed_out",
+            recomputed=("final_scale",),
             norm="LayerNorm",
             norm_eps="layer_norm_eps",
             activation="hidden_act",
@@ -230,6 +232,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_only=("pattern",),
             biases=lambda config: ALL,
             position_offset=2,
+            recomputed=("final_scale",),
             supported={
                 "do_layer_norm_before": (True,),
                 "_remove_final_layer_norm": (False,),

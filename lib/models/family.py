@@ -54,6 +54,7 @@ class Family:
     equal: Mapping[str, str] = field(default_factory=dict)  # and keys that have to say the same as another
     hooked: bool = False  # whether HookedTransformer, of TransformerLens before 4, is built of it here
     read_only: tuple[str, ...] = ()  # sites that TransformerLens 4.3 shows, and whose edits it loses
+    recomputed: tuple[str, ...] = ()  # sites that it computes on from by other kernels where they are edited
     as_stored: Mapping[str, object] = field(default_factory=dict)  # what plain transformers is given besides
 
     @property

@@ -130,6 +130,13 @@ def project(x: Tensor, block: Block, weights: Weights) -> tuple[Tensor, Tensor, 
     return flat.view(*x.shape[:-1], sum(counts), weights.d_head).split(counts, -2)
 
 
+def project_input(x: Tensor, weights: Weights, layer: int, heads: Sequence[int], site: str) -> Tensor:
+    """q, k or v alone, and of some heads (of keys and values: those they share). x: [... d_model]. [... head d_head]"""
+    W, b = (getattr(weights, f"{kind}_{site.upper()}")[layer][list(heads)] for kind in "Wb")
+    flat = torch.addmm(b.flatten(), normalize(x, weights).flatten(0, -2), W.permute(1, 0, 2).flatten(1))
+    return flat.view(*x.shape[:-1], *b.shape)
+
+
 def ready_queries(q: Tensor, block: Block, weights: Weights, positions: Tensor) -> Tensor:
     """Queries that need only meet keys to be scores: normalised and turned where the model does that, and scaled.
     q: [... head d_head]; positions: [...], those before the heads, or what broadcasts to them."""

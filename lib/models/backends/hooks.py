@@ -64,7 +64,7 @@ class HookedBackend:
             ) from error
         self.library_model.eval()
         self.library_model.requires_grad_(False)
-        self.weights = _weights(self.library_model, read_config(directory))
+        self.weights = _weights(self.library_model, config)
         last = (
             f"blocks.{self.weights.n_layers - 1}.hook_resid_post"  # the same tensor, where LayerNorms have no hook_in
         )
