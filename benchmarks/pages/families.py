@@ -22,13 +22,8 @@ from ioi_fixtures.controls.module_hooks import PlainModel
 from ioi_fixtures.controls.random_families import FAMILIES, save_random_of
 from ioi_fixtures.controls.random_model import Prompts, other_names, prompts
 from lib.instruments.ablation import run_circuits
-from lib.instruments.identities import (
-    EDITABLE,
-    flipped_by_hooks,
-    flipped_in_plain_tensors,
-    forward_in_plain_transformers,
-    largest_gap,
-)
+from lib.instruments.edits import EDITABLE, flipped_by_hooks, flipped_in_plain_tensors
+from lib.instruments.identities import forward_in_plain_transformers, largest_gap
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
 from lib.instruments.witness import site_gap
 from lib.models.activations import Run, sites_of

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from ioi_fixtures.controls.random_model import other_names, prompts
 from ioi_fixtures.published import FOLDER
-from lib.instruments import identities
-from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
+from lib.instruments import edits, identities
+from lib.instruments.edits import EDITABLE, flipped_by_hooks, flipped_in_plain_tensors
+from lib.instruments.identities import PARTS, largest_gap
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
+from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.heads import heads
 from lib.models.model import SITES, Model, load
 
@@ -55,7 +57,7 @@ def _transformers(model: Model, witness: Model) -> bool:
 
 
 def _plain_tensors(model: Model, witness: Model) -> bool:
-    plain = identities.forward_in_plain_tensors(model.weights, BATCH.tokens, BATCH.last)
+    plain = forward_in_plain_tensors(model.weights, BATCH.tokens, BATCH.last)
     return _holds("logits", largest_gap(_run(model).logits, plain).max())
 
 
@@ -76,7 +78,7 @@ def _left_padding(model: Model, witness: Model) -> bool:
 
 def _null_edit(model: Model, witness: Model) -> bool:
     run = _run(model)
-    gaps = (largest_gap(run.logits, identities.patched_into_itself(model, run, site)).max() for site in SITES)
+    gaps = (largest_gap(run.logits, edits.patched_into_itself(model, run, site)).max() for site in SITES)
     return all(_holds("null-edit", gap) for gap in gaps)
 
 
@@ -96,6 +98,12 @@ def _edits_of_a_batch(model: Model, witness: Model) -> bool:
     hooked, plain = flipped_by_hooks(model, run, *EDITABLE), flipped_in_plain_tensors(model.weights, run, *EDITABLE)
     acts = _holds("edit-acts", largest_gap(run.logits, hooked).min())
     return acts and _holds("edit-is-right", largest_gap(hooked, plain).max())
+
+
+def _own_heads(model: Model, witness: Model) -> bool:
+    run = _run(model)
+    found = [edits.reached_in_its_layer(model, run, site) for site in ("k", "v")]
+    return all(_holds("head-acts", own.min()) and _holds("null-edit", others.max()) for own, others in found)
 
 
 def _weights(model: Model, witness: Model) -> bool:
@@ -144,6 +152,7 @@ CHECKS: dict[str, Callable[[Model, Model], bool]] = {
     "a_run_patched_into_itself_is_the_same_run": _null_edit,
     "every_edit_has_the_effect_it_has_in_plain_tensors": _edit,
     "edits_reach_every_prompt_of_a_batch": _edits_of_a_batch,
+    "one_head_of_a_site_reaches_those_that_read_it": _own_heads,
     "the_weights_are_those_the_witness_reads": _weights,
     "every_activation_is_the_one_the_witness_has": _sites,
     "every_figure_is_the_one_the_witness_measures": _figures,
