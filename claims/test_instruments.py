@@ -7,19 +7,22 @@ witness: the same weights read and run without any hooking library, in float64.
 
 import pytest
 
-from lib.instruments.identities import (
+from lib.instruments.edits import (
     EDITABLE,
+    change_of_mlps_beside,
+    flipped_by_hooks,
+    flipped_in_plain_tensors,
+    handed_back,
+    is_recomputed,
+    patched_into_itself,
+    reached_in_its_layer,
+)
+from lib.instruments.identities import (
     PARTS,
     attention_to_later_tokens,
     attribution_gap,
-    flipped_by_hooks,
-    flipped_in_plain_tensors,
-    forward_in_plain_tensors,
     forward_in_plain_transformers,
-    handed_back,
-    is_recomputed,
     largest_gap,
-    patched_into_itself,
     run_one_by_one,
     run_padded_on_the_left,
     run_with_other_padding,
@@ -27,6 +30,7 @@ from lib.instruments.identities import (
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.judging.statistics import exact
 from lib.models.activations import sites_of
+from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.model import SITES, load
 
 pytestmark = pytest.mark.any_model
@@ -165,6 +169,24 @@ def test_every_edit_has_the_effect_it_has_in_plain_tensors(site, model, sample_r
     gap = record(f"{site} flipped, less the same in plain tensors", exact(largest_gap(hooked, plain).max()), right)
     assert change in acts
     assert gap in right
+
+
+@pytest.mark.parametrize("site", ["k", "v"])
+def test_one_head_of_a_site_reaches_those_that_read_it(site, model, sample_run, published, record):
+    """One head of {site} flipped changes z of the heads that are to read it, and of no other head of its layer."""
+    acts, none = published["instruments/head-acts"], published["instruments/null-edit"]
+    own, others = reached_in_its_layer(model, sample_run, site)
+    own = record(f"least change of z that reads the {site}", exact(own.min()), acts)
+    others = record(f"largest change of z that does not read the {site}", exact(others.max()), none)
+    assert own in acts
+    assert others in none
+
+
+def test_heads_do_not_reach_the_mlp_beside_them(model, sample_run, published, record):
+    """What heads write reaches no MLP of their own layer, where that stands beside them and not after them."""
+    claim = published["instruments/parts"]
+    change = record("largest change of the MLP beside", exact(change_of_mlps_beside(model, sample_run).max()), claim)
+    assert change in claim
 
 
 def test_the_weights_are_those_the_witness_reads(model, witness, published, record):

@@ -22,10 +22,12 @@ from ioi_fixtures.controls.module_hooks import PlainModel
 from ioi_fixtures.controls.random_families import FAMILIES, save_random_of
 from ioi_fixtures.controls.random_model import Prompts, other_names, prompts
 from lib.instruments.ablation import run_circuits
-from lib.instruments.identities import (
+from lib.instruments.edits import (
     EDITABLE,
     flipped_by_hooks,
     flipped_in_plain_tensors,
+)
+from lib.instruments.identities import (
     forward_in_plain_transformers,
     largest_gap,
 )

@@ -21,6 +21,10 @@ NOT_GPT2 = (
 )
 NO_SUCH_STREAM = "{names}: {count} claims are about a stream between attention and MLP, which are parallel here"
 READ_ONLY = "{names}: {count} claims edit an activation that the hooking library only shows, and does not use"
+NOT_PARALLEL = "{names}: {count} claims are about an MLP beside attention, and here it comes after it"
+NOT_SHARED = "{names}: {count} claims are about keys and values that heads share, and here each has its own"
+SHARED = "test_one_head_of_a_site_reaches_those_that_read_it"
+BESIDE = "test_heads_do_not_reach_the_mlp_beside_them"
 EDITS = "test_every_edit_has_the_effect_it_has_in_plain_tensors"
 
 Unwanted = Callable[[pytest.Item], bool]
@@ -42,8 +46,13 @@ def what_does_not_apply(one: Subject, of_it: list[pytest.Item], *, stated: bool)
         if all(map(names_other_heads, of_it)):
             raise CannotLoad(NOT_GPT2.format(names=one.name, count=len(of_it)))
         yield names_other_heads, NOT_GPT2
-    absent = {*SITES} - {*sites_of(architecture_of(family_of(config), config))}
+    architecture = architecture_of(family_of(config), config)
+    absent = {*SITES} - {*sites_of(architecture)}
     yield lambda item: _site(item) in absent, NO_SUCH_STREAM
+    if architecture.group == 1:
+        yield lambda item: item.name.startswith(SHARED), NOT_SHARED
+    if not architecture.parallel:
+        yield lambda item: item.name.startswith(BESIDE), NOT_PARALLEL
     shown = family_of(config).read_only
     yield lambda item: _site(item) in shown and item.name.startswith(EDITS), READ_ONLY
 

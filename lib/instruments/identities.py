@@ -1,17 +1,15 @@
 """Identities between what a run keeps, its weights and its logits: they hold on every model, up to rounding.
 
 Where one does not hold, the hooking library reports something other than what the model computes, and no instrument
-that reads it may be believed. Three kinds: parts that must make up a whole; the same prompts run another way; and
-edits made by hooks, compared with the same edits in a forward pass of plain tensors (`forward`).
-Every function returns the largest deviation of each prompt [batch], or logits to be compared. Edits and reruns need
-the model itself, so unlike other instruments these functions take it.
-Out of scope: what a deviation may be (that is a band), gradients.
+that reads it may be believed. Two kinds: parts that must make up a whole, and the same prompts run another way.
+Every function returns the largest deviation of each prompt [batch], or logits to be compared. Reruns need the model
+itself, so unlike other instruments these functions take it.
+Out of scope: what a deviation may be (that is a band), edits (`edits`), gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,15 +19,9 @@ from transformers import AutoModelForCausalLM
 
 from lib.instruments.attribution import biases_along, written_along
 from lib.models import forward
-from lib.models.activations import SITES, Edit, Run, Weights, at_positions, is_layered, layers_of
-from lib.models.backends.plain import forward_in_plain_tensors
+from lib.models.activations import Run, Weights, at_positions
 from lib.models.config import family_of, read_config
 from lib.models.model import Model
-
-# TransformerLens 4.3 reads resid_mid where the second LayerNorm takes its input, after the residual connection has
-# branched off: what is kept there is right, but an edit reaches the MLP alone. Nothing here edits it.
-NOT_EDITABLE = ("resid_mid",)
-EDITABLE = tuple(site for site in SITES if site not in NOT_EDITABLE)
 
 
 def relative_gap(whole: Tensor, parts: Iterable[Tensor]) -> Tensor:
@@ -168,51 +160,6 @@ def forward_in_plain_transformers(directory: Path, tokens: Tensor, last: Tensor,
         return at_positions(plain(tokens).logits, last)
 
 
-def flipped_by_hooks(model: Model, run: Run, *sites: str) -> Tensor:
-    """Logits with the sign of one activation of each prompt flipped by hooks. [batch d_vocab]
-
-    Prompts take the sites in turn and, once round them all, the next layer (`_flipped_where`): one pass tries many
-    places, and whether an edit stays in its own prompt.
-    """
-    where = _flipped_where(run, model.weights, sites)
-
-    def edits(some: Tensor) -> list[Edit]:
-        return [Edit(site, layer, partial(_flip, prompts=prompts[some])) for (site, layer), prompts in where.items()]
-
-    return model.run(run.tokens, last=run.last, edits=edits).logits
-
-
-def flipped_in_plain_tensors(weights: Weights, run: Run, *sites: str) -> Tensor:
-    """What `flipped_by_hooks` is to give, by `forward_in_plain_tensors`. [batch d_vocab]"""
-    where = _flipped_where(run, weights, sites)
-
-    def edit(here: str, layer: int, activation: Tensor) -> Tensor:
-        return _flip(activation, where[here, layer]) if (here, layer) in where else activation
-
-    return forward_in_plain_tensors(weights, run.tokens, run.last, edit=edit)
-
-
-def patched_into_itself(model: Model, run: Run, site: str) -> Tensor:
-    """Logits with a site's activation replaced by the run's own in every layer at once. [batch d_vocab]"""
-    stacked = run[site] if is_layered(site) else run[site][None]
-    edits = [Edit(site, layer, lambda _, kept=kept: kept) for layer, kept in enumerate(stacked)]
-    return model.run(run.tokens, last=run.last, edits=edits).logits
-
-
-def handed_back(model: Model, run: Run, site: str) -> Tensor:
-    """Logits with a site edited in every layer by a change that hands back what it is given. [batch d_vocab]
-
-    Rounding may tell it from no edit, where the library computes on by other kernels then (`Family.recomputed`).
-    """
-    edits = [Edit(site, layer, lambda activation: activation) for layer in layers_of(site, model.weights)]
-    return model.run(run.tokens, last=run.last, edits=edits).logits
-
-
-def is_recomputed(model: Model, site: str) -> bool:
-    """Whether the hooking library computes on by other kernels where that site is edited."""
-    return site in family_of(read_config(model.directory)).recomputed
-
-
 def run_one_by_one(model: Model, run: Run) -> Tensor:
     """Logits of each prompt run by itself and without padding. [batch d_vocab]"""
     prompts = zip(run.tokens, run.last, strict=True)
@@ -237,22 +184,6 @@ def run_padded_on_the_left(model: Model, run: Run) -> Tensor:
     column = torch.arange(width, device=device) - (width - 1 - run.last)[:, None]  # negative in front of the prompt
     ends = torch.full_like(run.last, width - 1)
     return model.run(tokens.gather(1, column % width), last=ends, mask=(column >= 0).long()).logits
-
-
-def _flipped_where(run: Run, weights: Weights, sites: Sequence[str]) -> dict[tuple[str, int], Tensor]:
-    """Which prompts are flipped at each site and layer, bool [batch]: prompt i at site i in the layer that counts the
-    rounds of all sites, each modulo how many there are."""
-    prompt = torch.arange(len(run.tokens), device=run.last.device)
-    turn, rounds = prompt % len(sites), prompt // len(sites)
-    return {
-        (site, layer): (turn == i) & (rounds % len(layers_of(site, weights)) == layer)
-        for i, site in enumerate(sites)
-        for layer in layers_of(site, weights)
-    }
-
-
-def _flip(activation: Tensor, prompts: Tensor) -> Tensor:
-    return torch.where(prompts.view(-1, *[1] * (activation.ndim - 1)), -activation, activation)
 
 
 def _embedding(tokens: Tensor, weights: Weights) -> list[Tensor]:

@@ -53,9 +53,14 @@ class HtmlReport:
             plugin._write_report = self.write
 
     def write(self, page: str) -> None:
-        """Hand the page to those who write all reports, and say where they are."""
+        """Hand the page to those who write all reports, and say where they are.
+
+        pytest-html's own script, the page's last, draws hundreds of rows: report.js runs it once the log is opened.
+        """
         if self.asked or self.reporting.measured:
-            self.reporting.reports[self.writer._report_path] = page
+            before, script, rest = page.rpartition("<script>")
+            deferred = f'{before}<script type="text/plain" id="log-script">{rest}' if script else page
+            self.reporting.reports[self.writer._report_path] = deferred
 
     def pytest_html_report_title(self, report: ReportData) -> None:
         self.data = report  # called when the session starts: what was measured is known at its end

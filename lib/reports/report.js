@@ -38,8 +38,15 @@ async function drawAll(places) {
   places.forEach(draw);
 }
 
+function drawLog() {
+  const [waiting, script] = [at("log-script"), document.createElement("script")];
+  script.textContent = waiting?.textContent;
+  waiting?.replaceWith(script);
+}
+
 // "toggle" does not bubble, but it is captured.
 document.addEventListener("toggle", (event) => {
+  if (event.target.open && event.target.id === "log") drawLog();
   if (event.target.open) drawAll(event.target.querySelectorAll("[data-drawing]"));
 }, true);
 

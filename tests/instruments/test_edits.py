@@ -6,16 +6,18 @@ import torch
 from ioi_fixtures.controls.faults import edits_become
 from ioi_fixtures.controls.random_model import prompts
 from ioi_fixtures.published import FOLDER
-from lib.instruments.identities import (
+from lib.instruments.edits import (
     EDITABLE,
     NOT_EDITABLE,
     flipped_by_hooks,
     flipped_in_plain_tensors,
+)
+from lib.instruments.identities import (
     largest_gap,
-    layers_of,
 )
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
+from lib.models.activations import layers_of
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
 PUBLISHED = read_references(FOLDER)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ioi_fixtures.controls.random_model import one_thread, other_names, prompts, random_model
-from lib.instruments import attention, attribution, composition, copying, identities, readout
+from lib.instruments import attention, attribution, composition, copying, edits, identities, readout
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import INPUTS, path_patch_to_heads, path_patch_to_logits
@@ -87,7 +87,7 @@ READING = {
     **{said: lambda model, batch, run, part=part: part(run, model.weights) for said, part in identities.PARTS.items()},
     "later tokens": lambda model, batch, run: identities.attention_to_later_tokens(run),
     "attributions add up": lambda model, batch, run: identities.attribution_gap(run, model.weights, batch.answers),
-    "flipped": lambda model, batch, run: identities.flipped_by_hooks(model, run, "z"),
+    "flipped": lambda model, batch, run: edits.flipped_by_hooks(model, run, "z"),
     "one by one": lambda model, batch, run: identities.run_one_by_one(model, run),
     "other padding": lambda model, batch, run: identities.run_with_other_padding(model, run),
     "padded on the left": lambda model, batch, run: identities.run_padded_on_the_left(model, run),

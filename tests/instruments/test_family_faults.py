@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ioi_fixtures.controls.faults import edits_become
 from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import prompts
+from lib.instruments.edits import change_of_mlps_beside, reached_in_its_layer
 from lib.instruments.identities import PARTS, attribution_gap
 from lib.models import forward
 from lib.models.activations import sites_of
@@ -102,17 +104,21 @@ def test_attributions_that_leave_out_the_post_norm_do_not_add_up():
     assert float(attribution_gap(run, without, batch.answers).max()) > ENOUGH
 
 
-def test_a_head_has_no_path_to_the_mlp_beside_it():
-    """Where attention and MLP are parallel: what a head writes differently reaches the MLPs of later layers alone."""
-    for name, reaches in (("gpt_neox", False), ("gpt_neox, sequential", True)):
-        model, _, run = run_of(name)
-        block = forward.blocks(model.weights)[-1]
-        entering, written = run["resid_pre"][-1], run["attn_out"][-1]
-        added = []
-        for attention in (written, written + torch.randn_like(written)):
-            x = (entering + attention).contiguous()
-            before = x.clone()
-            forward.add_mlp_(x, block, model.weights, entering)
-            added.append(x - before)
-        moved = float((added[0] - added[1]).abs().max())
-        assert (moved > ENOUGH) if reaches else (moved < EQUAL)
+@pytest.mark.parametrize(("name", "stands"), [("gpt_neox", "beside"), ("gpt_neox, sequential", "after")])
+def test_a_head_has_no_path_to_the_mlp_beside_it(name, stands):
+    model, _, run = run_of(name)
+    change = change_of_mlps_beside(model, run)
+    assert (change.max() < EQUAL) if stands == "beside" else (change.min() > ENOUGH)
+
+
+@pytest.mark.parametrize("site", ["k", "v"])
+def test_an_edit_that_reaches_the_heads_of_another_group_is_seen(site, monkeypatch):
+    model, batch = random_of("llama", dtype="float32", backend="bridge"), prompts(6)
+    run = model.run(batch.tokens, last=batch.last, keep=(site, "z"))
+    own, others = reached_in_its_layer(model, run, site)
+    assert own.min() > ENOUGH
+    assert others.max() == 0
+    edits_become("", lambda x, new: torch.where((new != x).roll(1, -2), -x, x))(monkeypatch, lambda: None)
+    own, others = reached_in_its_layer(model, run, site)
+    assert own.max() == 0
+    assert others.min() > ENOUGH

@@ -8,14 +8,13 @@ import torch
 
 from ioi_fixtures.controls.random_model import prompts, save_random
 from ioi_fixtures.published import FOLDER
+from lib.instruments.edits import patched_into_itself
 from lib.instruments.identities import (
     PARTS,
     attention_to_later_tokens,
     attribution_gap,
-    forward_in_plain_tensors,
     forward_in_plain_transformers,
     largest_gap,
-    patched_into_itself,
     relative_gap,
     run_one_by_one,
     run_padded_on_the_left,
@@ -23,6 +22,7 @@ from lib.instruments.identities import (
 )
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
+from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.forward import normalize
 from lib.models.model import SITES, Edit, load
 from tests.support.other_architecture import other_architecture

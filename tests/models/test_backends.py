@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ioi_fixtures import planted
-from lib.instruments.identities import EDITABLE, flipped_by_hooks, largest_gap
+from lib.instruments.edits import EDITABLE, flipped_by_hooks
+from lib.instruments.identities import largest_gap
 from lib.models import backends
 from lib.models.backends import check_backend, default_backend
 from lib.models.backends.plain import PlainBackend

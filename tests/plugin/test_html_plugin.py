@@ -9,6 +9,7 @@ import pytest
 
 from lib.judging.measurements import Session
 from lib.reports import html_report
+from tests.support.browser import CHROMIUM, Browser
 from tests.support.warm_process import warm_python
 
 pytest_plugins = ["pytester"]
@@ -62,6 +63,19 @@ def check(project, page):
     assert page.count(html_report.packed(html_report.plotly())) == 1
     assert '<title id="head-title">Circuit claims: toy</title>' in page
     assert sorted(logs(page)) == ["claims/test_toy.py::test_fails[toy]", "claims/test_toy.py::test_holds[toy]"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+def test_the_log_is_drawn_once_it_is_opened(project, tmp_path):
+    project.runpytest("claims")
+    rows = "document.querySelectorAll('#results-table tbody.results-table-row').length"
+    with Browser(tmp_path) as browser:
+        browser.open(project.path / "reports" / "claims.html")
+        assert browser.value(rows) == 0
+        for _ in range(2):  # and not a second time
+            browser.value("document.getElementById('log').open = true")
+            browser.until(f"{rows} === 2")
+            browser.value("document.getElementById('log').open = false")
 
 
 def test_our_page_is_the_summary_and_the_log_says_what_failing_tests_printed(project):

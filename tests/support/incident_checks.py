@@ -12,11 +12,20 @@ from torch import Tensor
 
 from ioi_fixtures.controls.random_model import other_names, prompts
 from ioi_fixtures.published import FOLDER
-from lib.instruments import identities
-from lib.instruments.identities import EDITABLE, PARTS, flipped_by_hooks, flipped_in_plain_tensors, largest_gap
+from lib.instruments import edits, identities
+from lib.instruments.edits import (
+    EDITABLE,
+    flipped_by_hooks,
+    flipped_in_plain_tensors,
+)
+from lib.instruments.identities import (
+    PARTS,
+    largest_gap,
+)
 from lib.instruments.witness import FIGURES, figure_gap, removal_effects, site_gap, weight_gaps
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
+from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.heads import heads
 from lib.models.model import SITES, Model, load
 
@@ -54,7 +63,7 @@ def _transformers(model: Model, witness: Model) -> bool:
 
 
 def _plain_tensors(model: Model, witness: Model) -> bool:
-    plain = identities.forward_in_plain_tensors(model.weights, BATCH.tokens, BATCH.last)
+    plain = forward_in_plain_tensors(model.weights, BATCH.tokens, BATCH.last)
     return _holds("logits", largest_gap(_run(model).logits, plain).max())
 
 
@@ -75,7 +84,7 @@ def _left_padding(model: Model, witness: Model) -> bool:
 
 def _null_edit(model: Model, witness: Model) -> bool:
     run = _run(model)
-    gaps = (largest_gap(run.logits, identities.patched_into_itself(model, run, site)).max() for site in SITES)
+    gaps = (largest_gap(run.logits, edits.patched_into_itself(model, run, site)).max() for site in SITES)
     return all(_holds("null-edit", gap) for gap in gaps)
 
 

@@ -19,6 +19,10 @@ from tests.support.incident_checks import BATCH, CHECKS, KEPT, failing
 from tests.support.places import ROOT
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
+NOT_OF_THIS_MODEL = {  # which the incidents are recreated on
+    "one_head_of_a_site_reaches_those_that_read_it",
+    "heads_do_not_reach_the_mlp_beside_them",
+}
 INCIDENTS = {incident.id: incident for incident in read_incidents()}
 RECREATED = [incident.id for incident in INCIDENTS.values() if incident.recreated]
 CLAIMS = ROOT / "claims" / "test_instruments.py"
@@ -122,7 +126,7 @@ def test_every_check_is_a_claim(name):
 
 def test_every_claim_about_instruments_is_a_check():
     claims = re.findall(r"^def test_(\w+)\(", CLAIMS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(claims) == set(CHECKS)
+    assert set(claims) - NOT_OF_THIS_MODEL == set(CHECKS)
 
 
 def test_the_page_is_generated_from_the_table():
