@@ -9,8 +9,11 @@ import pytest
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS, writes_instead
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.judging.statistics import mean_over_prompts
-from lib.models.heads import select, without
+from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.judging.statistics import mean_over_prompts, share
+from lib.models.heads import Head, select, without
+
+COPY_SIGNS = {"for": 1, "against": -1}
 
 pytestmark = pytest.mark.any_model
 
@@ -70,6 +73,54 @@ def test_an_average_other_head_writes_nothing(
     others = whole.share(others)
     others = record("attribution of other heads / logit difference", others, claim)
     assert others in claim
+
+
+def test_every_head_copies_as_its_class_does(copying_member, model, name_tokens, published, record):
+    """Head {copying_member} raises the name it attends to, or lowers it, as its class does: the name is among the top 5
+    logits of its output, or of its output negated."""
+    claim = published["circuit-file/copies"]
+    head, of = copying_member
+    names = embedding_after_first_mlp(model.weights, name_tokens)
+    hits = copy_hits(model.weights, head, names, name_tokens, sign=COPY_SIGNS[of.copies])
+    score = record(f"copy score of {head}, {of.copies} the name", share(hits, of="names"), claim)
+    assert score in claim
+
+
+def test_an_average_other_head_does_not_copy(copying_class, circuit_file, model, name_tokens, published, record):
+    """Control: the average head outside the circuit does not copy as the {copying_class} heads do."""
+    claim = published["circuit-file/others-copy"]
+    names = embedding_after_first_mlp(model.weights, name_tokens)
+    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=COPY_SIGNS[copying_class.copies]).double()
+    record.head_map("Copy score", "share of names", hits.mean(-1), first_layer=1)
+    above = {Head(head.layer - 1, head.index) for head in circuit_file.heads_at(copying_class.at) if head.layer}
+    others = mean_over_prompts(without(hits, above).mean(0), of="names")
+    score = record(f"mean copy score of other heads, {copying_class.copies} the name", others, claim)
+    assert score in claim
+
+
+def test_every_head_scores_on_random_tokens_as_its_class_does(
+    scoring_member, circuit_file, random_token_scores, published, record
+):
+    """On repeated random tokens, head {scoring_member} attends as its class does, more than the average other head."""
+    claim = published["circuit-file/score"]
+    head, of = scoring_member
+    scores = getattr(random_token_scores, of.scores)
+    lead = scores[head] - without(scores, circuit_file.heads_at(of.at)).mean(0)
+    lead = mean_over_prompts(lead, of="sequences")
+    lead = record(f"{of.scores}-token score of {head} beyond the average head's", lead, claim)
+    assert lead in claim
+
+
+def test_an_average_other_head_does_not_score_on_random_tokens(
+    scoring_class, circuit_file, random_token_scores, published, record
+):
+    """Control: on repeated random tokens, the average other head does not attend as the {scoring_class} heads do."""
+    claim = published["circuit-file/others-score"]
+    scores = getattr(random_token_scores, scoring_class.scores)
+    record.head_map(f"{scoring_class.scores}-token score", "attention", scores.mean(-1))
+    others = mean_over_prompts(without(scores, circuit_file.heads_at(scoring_class.at)).mean(0), of="sequences")
+    score = record(f"{scoring_class.scores}-token score of other heads", others, claim)
+    assert score in claim
 
 
 def test_every_path_carries_more_than_other_paths(edge, path_change, whole, published, record):

@@ -1,13 +1,20 @@
 """A circuit as a file: classes of heads, where they work, and what is claimed of them. Read from TOML, strictly.
 
-    model = "which model this is, in words"           # optional
+    model = "which model this is, in words"           # optional; or { id = "its name on the hub", revision = "..." }
+    source = "whose circuit this is"                  # optional
     bos = true                                        # optional: prompts begin with the start token, or do not
     [classes."name mover"]
     heads = "3.0 3.2"
     at = "END"                                        # where they work: IO, S1, S1+1, S2 or END
     attends_to = "IO"                                 # optional: they attend there more than other heads
     writes = "answer"                                 # optional: for the "answer", or "against" it
+    copies = "for"                                    # optional: they write the name they attend to, or "against" it
+    scores = "induction"                              # optional: on random tokens; or "duplicate", "previous" (token)
     reads = [{ from = "S-inhibition", input = "q" }]  # optional: whose output reaches their q, k or v
+    [bands."circuit-file/attention"]                  # optional: another band for a claim about this model
+    says = "0.31 on 1,000 prompts of seed 7"          # what was measured, on other prompts than the claims'
+    accept = { above = 0.2 }
+    why = "heads here attend to two tokens at once"
 
 A path stays at one position, so a class reads queries from heads at its own position, and keys or values from heads at
 that position or an earlier one. Everything a class does not say is not claimed. What is wrong is refused by name.
@@ -17,14 +24,15 @@ Out of scope: whether a model has the heads (`subjects`), and whether the claims
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ioi_fixtures.sentences.prompts import stream
 from lib.instruments.addresses import Place
+from lib.judging.references import Band
 from lib.models.heads import Head, heads
 from lib.suggestions import suggestion
 
@@ -33,7 +41,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DRAWS = 10  # sets of other heads that a path is compared with
 # Each position with those that stand before it in every prompt, whichever order the names come in.
 BEFORE: Mapping[str, tuple[str, ...]] = {
     "IO": (),
@@ -59,6 +66,7 @@ def _read_heads(text: object) -> tuple[Head, ...]:
     return heads(text)
 
 
+Score = Literal["previous", "duplicate", "induction"]
 Position = Annotated[str, _one_of(*BEFORE)]
 
 
@@ -71,6 +79,28 @@ class Read(BaseModel):
     input: Annotated[str, _one_of("q", "k", "v")]
 
 
+class StatedBand(BaseModel):
+    """A band that a file states in place of the one that follows from publications."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    says: str = Field(min_length=1)
+    accept: Band
+    why: str = Field(min_length=1)
+
+
+class HubModel(BaseModel):
+    """A model by its name on the hub, at one of its revisions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1)
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision}" if self.revision else self.id
+
+
 class HeadClass(BaseModel):
     """Heads that do the same thing at the same position."""
 
@@ -81,6 +111,8 @@ class HeadClass(BaseModel):
     at: Position
     attends_to: Position | None = None
     writes: Annotated[Literal["answer", "against"], _one_of("answer", "against")] | None = None
+    copies: Annotated[Literal["for", "against"], _one_of("for", "against")] | None = None
+    scores: Annotated[Score, _one_of(*get_args(Score))] | None = None
     reads: tuple[Read, ...] = ()
 
     @property
@@ -121,9 +153,11 @@ class Edge(NamedTuple):
 class CircuitFile(NamedTuple):
     """A whole file: its classes, in its order."""
 
-    model: str
+    model: str | HubModel  # in words, or where it is
     classes: tuple[HeadClass, ...]
     bos: bool | None = None  # None: what the tokenizer does by itself
+    source: str = ""
+    bands: Mapping[str, StatedBand] = MappingProxyType({})  # by the id of a published figure
 
     @property
     def places(self) -> frozenset[Place]:
@@ -154,74 +188,53 @@ def by_head(places: Iterable[Place]) -> dict[Head, tuple[str, ...]]:
     return positions
 
 
-def random_places(places: frozenset[Place], seed: int, *, n_layers: int, n_heads: int) -> frozenset[Place]:
-    """As many heads at the same positions, none of them of the circuit there: a control.
-
-    Where a position has fewer other heads than the circuit has heads, all of them.
-    """
-    uniform = stream("random places", seed)
-    drawn: set[Place] = set()
-    for position in sorted({position for _, position in places}):
-        everyone = [(Head(layer, index), position) for layer in range(n_layers) for index in range(n_heads)]
-        others = [place for place in everyone if place not in places]
-        wanted = len(everyone) - len(others)
-        drawn |= {others.pop(int(uniform() * len(others))) for _ in range(min(wanted, len(others)))}
-    return frozenset(drawn)
-
-
-def other_senders(
-    senders: Collection[Head], receivers: Collection[Head], at: str, places: Collection[Place], *, n_heads: int
-) -> list[tuple[Head, ...]]:
-    """Sets of as many heads as send, below the receivers and with no place in the circuit at that position: a control.
-
-    Where there are fewer of those than it takes, of all heads below the receivers that do not send.
-    """
-    uniform = stream("other senders", 0)
-    below = [Head(layer, i) for layer in range(max(receivers).layer) for i in range(n_heads)]
-    outside = [head for head in below if (head, at) not in places]
-    if len(outside) < len(senders):
-        outside = [head for head in below if head not in senders]
-    sets = []
-    for _ in range(DRAWS):
-        left = list(outside)
-        size = min(len(senders), len(left))
-        sets.append(tuple(left.pop(int(uniform() * len(left))) for _ in range(size)))
-    return sets
-
-
 def read_circuit(path: Path) -> CircuitFile:
     """The circuit in a TOML file. Raises OSError, or ValueError that names every fault with its place and value."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
-    known = ("model", "bos", "classes")
+    known = ("model", "source", "bos", "classes", "bands")
     faults = [f"{key!r} is unknown: {suggestion(key, known)}" for key in {*table} - {*known}]
     if not isinstance(table.get("bos", False), bool):
         faults.append(f"bos: {table['bos']!r} is neither true nor false")
+    if not isinstance(table.get("source", ""), str):
+        faults.append(f"source: {table['source']!r} is no text")
+    model = table.get("model", "")
+    if not isinstance(model, str):
+        model = _checked(HubModel, model, "model", faults)
     tables = table.get("classes")
     if not isinstance(tables, dict) or not tables:
         raise ValueError(f'{path}: it has no classes: add a table such as [classes."name mover"]\n' + "\n".join(faults))
-    classes = []
-    for name, content in tables.items():
-        try:
-            classes.append(
-                HeadClass.model_validate({**content, "name": name} if isinstance(content, dict) else content)
-            )
-        except ValidationError as error:
-            faults += [f"[classes.{name!r}] {_in_words(fault)}" for fault in error.errors()]
-    circuit = CircuitFile(str(table.get("model", "")), tuple(classes), table.get("bos"))
-    faults += [] if faults else _contradictions(circuit)
+    classes = [
+        _checked(HeadClass, {**content, "name": name} if isinstance(content, dict) else content, where, faults)
+        for name, content in tables.items()
+        for where in [f"[classes.{name!r}]"]
+    ]
+    stated = table.get("bands", {})
+    bands = {id: _checked(StatedBand, band, f"[bands.{id!r}]", faults) for id, band in stated.items()}
     if faults:
+        raise ValueError(f"{path}: " + "\n".join(faults))
+    circuit = CircuitFile(model, tuple(classes), table.get("bos"), table.get("source", ""), MappingProxyType(bands))
+    if faults := _contradictions(circuit):
         raise ValueError(f"{path}: " + "\n".join(faults))
     return circuit
 
 
-def _in_words(fault: Mapping[str, Any]) -> str:
+def _checked(kind: type[BaseModel], content: object, where: str, faults: list[str]) -> Any:
+    """What a table says; None where it is wrong, whose faults are then added to those of the file."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults += [f"{where} {_in_words(fault, kind)}" for fault in error.errors()]
+
+
+def _in_words(fault: Mapping[str, Any], kind: type[BaseModel]) -> str:
     """One fault that pydantic found, with its place."""
     *place, key = fault["loc"] or ("table",)
     if fault["type"] == "extra_forbidden":
-        fields = {"from", "input"} if place else {*HeadClass.model_fields} - {"name"}
+        fields = {"reads": {"from", "input"}, "accept": {*Band.model_fields}}.get(str(place[0])) if place else None
+        fields = fields or {*kind.model_fields} - {"name"}
         return f"{key!r} is unknown: {suggestion(str(key), sorted(fields))}"
     where = ".".join(map(str, (*place, key)))
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
@@ -237,6 +250,11 @@ def _contradictions(circuit: CircuitFile) -> list[str]:
                     f"head {head} at {one.at} is in {owner[head, one.at]!r} and in {one.name!r}: name it once"
                 )
             owner[head, one.at] = one.name
+        if one.copies and (first := min(one.heads)).layer == 0:
+            faults.append(
+                f"[classes.{one.name!r}] copies: head {first} comes before the first MLP, whose output the copy score "
+                "starts from"
+            )
         if one.attends_to and one.attends_to not in (one.at, *BEFORE[one.at]):
             faults.append(f"[classes.{one.name!r}] attends_to: {one.attends_to!r} may stand after {one.at!r}")
         for read in one.reads:

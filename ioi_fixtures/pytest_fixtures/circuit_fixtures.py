@@ -20,22 +20,26 @@ from ioi_fixtures.circuits.circuit_file import (
     HeadClass,
     Member,
     by_head,
-    other_senders,
-    random_places,
     read_circuit,
 )
+from ioi_fixtures.circuits.other_heads import other_senders, random_places
+from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from ioi_fixtures.pytest_fixtures.subjects import Subject
 from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.addresses import HeadsAt, Place
 from lib.instruments.attention import attention
 from lib.instruments.path_patching import path_patch_to_heads, receivers_of
+from lib.judging.references import References, read_references
 from lib.judging.statistics import Estimate
 from lib.models.activations import Run
 from lib.models.heads import Head
 from lib.models.model import Model
+from lib.suggestions import suggestion
 
 RANDOM_CIRCUITS = 3
+OF_FILES = "circuit-file/"  # what the ids of its claims' figures begin with
+MEASURED = "the circuit file, measured on other prompts of this model"
 # What a claim may ask for, and the things a file states for each of which it is asked.
 STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
     "head_class": lambda circuit: circuit.classes,
@@ -44,6 +48,10 @@ STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
     "attending_member": lambda circuit: [one for one in circuit.members if one.of.attends_to],
     "writing_class": lambda circuit: [one for one in circuit.classes if one.writes],
     "writing_member": lambda circuit: [one for one in circuit.members if one.of.writes],
+    "copying_class": lambda circuit: [one for one in circuit.classes if one.copies],
+    "copying_member": lambda circuit: [one for one in circuit.members if one.of.copies],
+    "scoring_class": lambda circuit: [one for one in circuit.classes if one.scores],
+    "scoring_member": lambda circuit: [one for one in circuit.members if one.of.scores],
     "edge": lambda circuit: circuit.edges,
 }
 
@@ -67,8 +75,22 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         config.stash[CIRCUIT] = read_circuit(Path(path))
+        with_stated_bands(read_references(FOLDER), config.stash[CIRCUIT])
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"--claims-circuit: {error}") from error
+
+
+def with_stated_bands(published: References, circuit: CircuitFile) -> References:
+    """Published figures, but for the bands that a circuit file states: those are its own, and nobody published them.
+    Raises ValueError for one of no claim of a circuit file."""
+    ours = [id for id in published if id.startswith(OF_FILES)]
+    if unknown := [id for id in circuit.bands if id not in ours]:
+        raise ValueError(f"[bands.{unknown[0]!r}] is of no claim about a circuit file: {suggestion(unknown[0], ours)}")
+    stated = {
+        id: published[id].model_copy(update={**dict(band), "source": MEASURED, "value": ()})
+        for id, band in circuit.bands.items()
+    }
+    return References({**published, **stated})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,6 +104,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def circuit_file(request: pytest.FixtureRequest) -> CircuitFile:
     """What --claims-circuit states."""
     return request.config.stash[CIRCUIT]
+
+
+@pytest.fixture(scope="session")
+def published(request: pytest.FixtureRequest) -> References:
+    """Published figures with the bands accepted for them, by id; or the bands that the circuit file states."""
+    stated, published = request.config.stash.get(CIRCUIT, None), read_references(FOLDER)
+    return with_stated_bands(published, stated) if stated else published
 
 
 @pytest.fixture(scope="session")

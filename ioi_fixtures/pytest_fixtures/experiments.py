@@ -47,7 +47,7 @@ PATCHED = 3  # activation patching is the costliest map, so it takes a third of 
 PATCHED_AT_LEAST = 16  # and no fewer than twice the 8 on which the published maps were made
 COMPLETENESS_SETS = (*COMPLETENESS_K.values(), *GREEDY_K.values(), GREEDIEST_K, *map(random_subset, range(RANDOM_SETS)))
 RANDOM_SEQUENCES = 50  # or as many as there are prompts, if those are fewer
-RANDOM_LENGTH = 50  # tokens, then repeated; Wang et al. 2022, App. H, take 100, but short contexts are to be in reach
+RANDOM_LENGTH = 50  # tokens, then repeated, or half of what a model reads; Wang et al. 2022, App. H, take 100
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +293,7 @@ def random_token_scores(
 ) -> RepeatedTokenScores:
     """Head-type scores on random tokens repeated once, no start token. Each [layer head sequence]"""
     vocabulary, count = model.weights.W_E.shape[0], min(RANDOM_SEQUENCES, len(prompts))
-    tokens = repeated_sequences(vocabulary, count, RANDOM_LENGTH, seed=request.config.option.claims_seed)
+    length = min(RANDOM_LENGTH, model.weights.architecture.n_ctx // 2)
+    tokens = repeated_sequences(vocabulary, count, length, seed=request.config.option.claims_seed)
     last = torch.full((count,), tokens.shape[1] - 1)
     return repeated_token_scores(model.run(tokens, last=last, keep=("pattern",)))

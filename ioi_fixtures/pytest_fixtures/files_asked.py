@@ -18,7 +18,8 @@ def prompt_file(path: Path, chosen: Chosen) -> PromptFile:
 def stated_circuit(path: Path, circuit: CircuitFile) -> StatedCircuit:
     """The file of --claims-circuit, and the classes it states."""
     classes = {one.name: f"{' '.join(map(str, one.heads))} at {one.at}" for one in circuit.classes}
-    return StatedCircuit(name=path.name, sha256=_sha256(path), model=circuit.model, classes=classes)
+    about = {"model": str(circuit.model), "source": circuit.source}
+    return StatedCircuit(name=path.name, sha256=_sha256(path), classes=classes, **about)
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.encoding import encode_for, hash_prompts, start_token
 from ioi_fixtures.pytest_fixtures.files_asked import prompt_file, stated_circuit
 from ioi_fixtures.pytest_fixtures.prompt_fixtures import sizes_of_groups
@@ -30,7 +29,6 @@ from lib.instruments.composition import composition, eigenvalue_scores, token_lo
 from lib.instruments.copying import embedding_after_first_mlp
 from lib.judging.measurements import Subject as SubjectRecord
 from lib.judging.recorder import Recorder
-from lib.judging.references import References, read_references
 from lib.models.activations import Run, at_positions
 from lib.models.attention_weights import AttentionWeights, read_attention_weights
 from lib.models.checkpoint import missing_tensors
@@ -194,12 +192,6 @@ def q_composition(attention_weights: AttentionWeights) -> Tensor:
 def ov_eigenvalues(attention_weights: AttentionWeights) -> Tensor:
     """How positive the eigenvalues of each head's OV circuit are. [layer head]"""
     return eigenvalue_scores(attention_weights)
-
-
-@pytest.fixture(scope="session")
-def published() -> References:
-    """Published figures with the bands accepted for them, by id."""
-    return read_references(FOLDER)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ioi_fixtures.circuits.circuit_file import CircuitFile
+from ioi_fixtures.circuits.circuit_file import CircuitFile, HubModel
 from ioi_fixtures.pytest_fixtures.applicable import names_other_heads, what_does_not_apply
 from ioi_fixtures.pytest_fixtures.subjects import GPT2_SMALL, PLANTED, Subject, subject
 from lib.models.backends import check_backend
@@ -43,7 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _subjects(config: pytest.Config) -> list:
-    asked = config.option.claims_model
+    stated = config.stash[CIRCUIT].model if CIRCUIT in config.stash else ""
+    asked = config.option.claims_model or ([str(stated)] if isinstance(stated, HubModel) else [])
     if not asked:
         return [_with_heads(config, PLANTED), pytest.param(_with_heads(config, GPT2_SMALL), marks=pytest.mark.gpu)]
     chosen = list(dict.fromkeys(_with_heads(config, subject(one)) for one in asked))

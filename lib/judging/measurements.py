@@ -100,6 +100,7 @@ class StatedCircuit(Record):
     sha256: str
     model: str  # which model it is of, in its own words; may be empty
     classes: dict[str, str]  # by name, "2.1 2.4 at END"
+    source: str = ""  # whose circuit it is, in its own words; may be empty
 
 
 class Subject(Record):

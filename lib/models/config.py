@@ -40,7 +40,8 @@ class CannotLoad(ValueError):
 
 
 def locate(source: str | Path) -> Path:
-    """The directory that holds a model: `source` itself, or the hub model's snapshot. Raises CannotLoad."""
+    """The directory that holds a model: `source` itself, or the snapshot of the hub model ID, or ID@REVISION. Raises
+    CannotLoad."""
     directory = Path(source).expanduser()
     if not directory.is_dir():
         if is_path(str(source)):
@@ -54,7 +55,7 @@ def locate(source: str | Path) -> Path:
 
 def is_path(source: str) -> bool:
     """Whether a name can only mean a directory: no hub model is called that, or the folder it would be in is here."""
-    hub = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", source)
+    hub = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?(@[\w.-]+)?", source)
     return not hub or ("/" in source and Path(source).parent.is_dir())
 
 
@@ -75,11 +76,14 @@ def _hub_snapshot(name: str) -> Path:
 
     files = ["config.json", ADAPTER, SINGLE, INDEX, "model-*-of-*.safetensors"]
     files += ["tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json"]
+    id, _, revision = name.partition("@")
+    one = {"repo_id": id, "revision": revision or None}
+    download = f"hf download {id}" + (f" --revision {revision}" if revision else "")
     try:
-        directory = Path(snapshot_download(name, allow_patterns=files[:2]))
+        directory = Path(snapshot_download(**one, allow_patterns=files[:2]))
         if (directory / "config.json").is_file() and not (directory / ADAPTER).is_file():
             read_config(directory)  # before gigabytes are fetched that cannot be tested
-            directory = Path(snapshot_download(name, allow_patterns=files))
+            directory = Path(snapshot_download(**one, allow_patterns=files))
         return directory
     except CannotLoad:
         raise
@@ -88,7 +92,7 @@ def _hub_snapshot(name: str) -> Path:
         raise CannotLoad(
             f"{name!r} is no directory, and no hub model of that name could be read from the local cache or the "
             f"network ({type(error).__name__}): give a directory with config.json, *.safetensors and a tokenizer"
-            f"{f' (did you mean {near!r}?)' if near else ''}, or run `hf download {name}` once where there is a network"
+            f"{f' (did you mean {near!r}?)' if near else ''}, or run `{download}` once where there is a network"
         ) from error
 
 

@@ -4,9 +4,14 @@ import json
 
 import pytest
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, DRAWS, by_head, other_senders, random_places, read_circuit
+from ioi_fixtures.circuits.circuit_file import BEFORE, by_head, read_circuit
+from ioi_fixtures.circuits.other_heads import DRAWS, other_senders, random_places
+from ioi_fixtures.published import FOLDER
+from ioi_fixtures.pytest_fixtures.circuit_fixtures import with_stated_bands
 from ioi_fixtures.sentences.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
+from lib.judging.references import read_references
+from lib.judging.statistics import exact
 from lib.models.checkpoint import read_config
 from lib.models.heads import Head, heads
 from tests.support.word_tokenizer import word_level
@@ -17,6 +22,8 @@ MOVERS = '[classes."name mover"]\nheads = "2.0 2.1"\nat = "END"\nattends_to = "I
 INHIBITION = '[classes."S-inhibition"]\nheads = "1.2"\nat = "END"\nattends_to = "S2"\n'
 READS = 'reads = [{ from = "S-inhibition", input = "q" }]\n'
 DUPLICATE = '[classes."duplicate"]\nheads = "0.3"\nat = "S2"\n'
+COPIES = 'copies = "for"\n'
+BAND = '[bands."circuit-file/attention"]\nsays = "0.3"\naccept = { above = 0.2 }\nwhy = "as measured"\n'
 SOUND = f'model = "a toy"\n{MOVERS}{READS}{INHIBITION}reads = [{{ from = "duplicate", input = "v" }}]\n{DUPLICATE}'
 
 
@@ -37,6 +44,24 @@ def test_a_sound_file_is_read(tmp_path):
     ]
     assert [str(edge) for edge in circuit.edges] == ["S-inhibition to name mover q", "duplicate to S-inhibition v"]
     assert circuit.heads_at("END") == frozenset(heads("1.2 2.0 2.1"))
+
+
+def test_what_a_file_may_say_besides(tmp_path):
+    text = f'model = {{ id = "me/toy", revision = "step10" }}\nsource = "a toy paper"\nbos = true\n{MOVERS}'
+    circuit = read(tmp_path, text + 'copies = "against"\nscores = "induction"\n' + BAND)
+    assert (str(circuit.model), circuit.source, circuit.bos) == ("me/toy@step10", "a toy paper", True)
+    assert [(one.copies, one.scores) for one in circuit.classes] == [("against", "induction")]
+    assert circuit.bands["circuit-file/attention"].accept.above == 0.2
+
+
+def test_a_band_of_a_file_is_said_to_be_stated_and_never_published(tmp_path):
+    published = read_references(FOLDER)
+    stated = with_stated_bands(published, read(tmp_path, MOVERS + BAND))["circuit-file/attention"]
+    assert (stated.accept.above, stated.says, stated.value) == (0.2, "0.3", ())
+    assert "stated: '0.3' (the circuit file, measured on other prompts" in stated.explain(exact(0.1))
+    assert stated.how == published["circuit-file/attention"].how
+    with pytest.raises(ValueError, match=r"\[bands.'circuit-file/atention'\] is of no claim .* did you mean"):
+        with_stated_bands(published, read(tmp_path, MOVERS + BAND.replace("attention", "atention")))
 
 
 SLIPS = {
@@ -68,6 +93,18 @@ SLIPS = {
         SOUND.replace('input = "v"', 'input = "q"'),
         "through q it reads at END, but these heads work at S2",
     ),
+    "copying before the first MLP": (
+        MOVERS.replace("2.0 2.1", "0.1") + 'copies = "for"\n',
+        "head 0.1 comes before the",
+    ),
+    "a score nobody has": (
+        MOVERS + 'scores = "inductoin"\n',
+        "scores: 'inductoin' is unknown: did you mean 'induction'?",
+    ),
+    "a model without a name": ('model = { revision = "main" }\n' + MOVERS, "model id: Field required"),
+    "a source that is no text": ("source = 3\n" + MOVERS, "source: 3 is no text"),
+    "a band without its reason": (MOVERS + BAND.replace("why", "hwy"), "'hwy' is unknown: did you mean 'why'?"),
+    "a band that is empty": (MOVERS + BAND.replace("0.2", "0.2, below = 0.1"), "accept: the band is empty"),
     "a sender above": (SOUND.replace("1.2", "2.2"), "none of 'S-inhibition' is in a layer below any of 'name mover'"),
 }
 
@@ -165,4 +202,24 @@ def test_what_a_file_does_not_state_is_set_aside_and_said(tmp_path):
     path.write_text('[classes.a]\nheads = "2.0"\nat = "END"\n', encoding="utf-8")
     found, not_measured = outcomes(path, tmp_path)
     assert not any("attends" in test or "writes" in test or "path" in test for test in found)
-    assert any("6 claims are about what the circuit file does not state" in note for note in not_measured)
+    assert any("10 claims are about what the circuit file does not state" in note for note in not_measured)
+
+
+def test_without_a_model_the_one_that_the_file_names_is_asked(tmp_path):
+    path = tmp_path / "circuit.toml"
+    path.write_text(f'model = {{ id = "nobody/no-such-model", revision = "step10" }}\n{MOVERS}', encoding="utf-8")
+    done = claims("--claims-circuit", str(path), report=tmp_path)
+    assert_refused(done, "hf download nobody/no-such-model --revision step10")
+
+
+def test_copying_and_scores_are_asked_where_a_file_states_them(tmp_path):
+    """Of heads that move no name and look for no earlier token: the claims fail, and their controls hold."""
+    path = tmp_path / "circuit.toml"
+    text = '[classes.a]\nheads = "2.2"\nat = "END"\ncopies = "{}"\nscores = "induction"\n'
+    wrong = {"copies_as_its_class", "scores_on_random_tokens"}
+    for copies in ("for", "against"):
+        path.write_text(text.format(copies), encoding="utf-8")
+        found, _ = outcomes(path, tmp_path, "--claims-one-look")
+        assert {name for test, came in found.items() if came == "failed" for name in wrong if name in test} == wrong
+        controls = [came for test, came in found.items() if "other_head_does_not_" in test]
+        assert controls == ["passed", "passed"]

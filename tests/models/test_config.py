@@ -201,7 +201,7 @@ def test_a_path_that_is_like_nothing_there_says_where_it_ends(tmp_path):
 
 def test_a_hub_name_is_still_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("gpt2", "openai-community/gpt2", "stanford-crfm/alias-gpt2-small-x21"):
+    for name in ("gpt2", "openai-community/gpt2", "stanford-crfm/alias-gpt2-small-x21@checkpoint-600"):
         assert not config.is_path(name)
 
 

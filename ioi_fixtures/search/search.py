@@ -1,0 +1,157 @@
+"""What a search knows: a model that does the task, prompts and their runs, the places found so far, what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ioi_fixtures.circuits.circuit_file import BEFORE, by_head
+from ioi_fixtures.sentences import variants
+from ioi_fixtures.sentences.known import in_known_words, words_of
+from ioi_fixtures.sentences.prompts import Batch, encode, make_prompts
+from lib.instruments.ablation import means_by_group, run_circuits
+from lib.instruments.addresses import Place
+from lib.instruments.attention import attention
+from lib.instruments.attribution import attribution_by_head
+from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits, receivers_of
+from lib.judging.statistics import mean_over_prompts, share
+from lib.models.heads import Head
+from lib.models.model import Model
+
+THRESHOLD = 0.05  # of the model's logit difference, from which on a path or what a head writes is strong
+ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
+RIGHT = 0.90  # of prompts, as behaviour/accuracy asks
+KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
+Role = tuple[str, str, str]  # position, the name attended to, and for or against the answer; "" for neither
+
+NAMES: dict[Role, str] = {  # as the publication calls them; other roles are called what they are
+    ("END", "IO", "answer"): "name mover",
+    ("END", "IO", "against"): "negative name mover",
+    ("END", "S2", "answer"): "subject suppressor",  # it writes against the name it attends to
+    ("END", "S2", ""): "S-inhibition",
+    ("S2", "S1", ""): "duplicate token",
+    ("S2", "S1+1", ""): "induction",
+    ("S1+1", "S1", ""): "previous token",
+}
+
+
+class NothingFound(Exception):
+    """There is no circuit to write; the message says why."""
+
+
+@dataclass(eq=False)
+class Search:
+    """A model that does the task, IOI prompts and their ABC partners, and the places found so far.
+
+    tell: is told each step as a line, for who waits. nearly: how strong each place's strongest path so far is.
+    """
+
+    model: Model
+    prompts: int
+    seed: int
+    found: set[Place] = field(default_factory=set)
+    tell: Callable[[str], None] = lambda line: None
+    dropped: list[str] = field(default_factory=list)
+    nearly: dict[Place, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.batch, abc = prompts_of(self.model, self.prompts, self.seed)
+        self.run, self.abc_run = (
+            self.model.run(one.tokens, last=one.positions["END"], keep=KEEP) for one in (self.batch, abc)
+        )
+        self.means = means_by_group(self.abc_run["z"], abc.template)
+        self.whole = self.run.logit_difference(self.batch.answers)
+        check_task(self.model, self.whole)
+        written = attribution_by_head(self.run, self.model.weights, self.batch.answers)
+        self.written = written.mean(-1) / self.whole.mean()
+
+    def change(self, patched: Tensor) -> Tensor:
+        """Change of the logit difference, as a share of it. patched: [... batch]. Returns [...]."""
+        return (patched - self.whole).mean(-1) / self.whole.mean()
+
+    def to_logits(self) -> Tensor:
+        """The effect of every head's path to the logits. [layer head]"""
+        weights, answers = self.model.weights, self.batch.answers
+        return self.change(path_patch_to_logits(weights, self.run, self.abc_run, answers))
+
+    def to_heads(self, receivers: Collection[Head], input: str, position: str, senders: list | None = None) -> Tensor:
+        """The effect of every head's path, or that of sets, to an input of heads. [layer head] or [sender]"""
+        patched = path_patch_to_heads(
+            self.model.weights,
+            self.run,
+            self.abc_run,
+            self.batch.answers,
+            receivers=receivers_of(self.model.weights, receivers, input),
+            inputs=input,
+            position=self.batch.positions[position],
+            senders=senders,
+        )
+        return self.change(patched)
+
+    def alone(self, circuits: list[set[Place]]) -> Tensor:
+        """F(C) / F(M) of some circuits. [circuit]"""
+        return self.differences(circuits).mean(-1) / self.whole.mean()
+
+    def differences(self, circuits: list[set[Place]]) -> Tensor:
+        """F(C) of some circuits. [circuit batch]"""
+        return run_circuits(
+            self.model.weights,
+            self.run,
+            [by_head(places) for places in circuits],
+            positions=self.batch.positions,
+            values=self.means,
+            answers=self.batch.answers,
+        )
+
+    def attended(self, at: str, name: str) -> Tensor:
+        """Mean attention from a position to another one. [layer head]"""
+        return attention(self.run, query=self.batch.positions[at], key=self.batch.positions[name]).mean(-1)
+
+    def role(self, place: Place) -> Role:
+        """What a head does at a position."""
+        head, at = place
+        leads = {}
+        for name in (*BEFORE[at], at):
+            attended = self.attended(at, name)
+            leads[name] = float(attended[head] - attended.mean())
+        most = max(leads, key=leads.get)
+        share = float(self.written[head]) if at == "END" else 0.0
+        writes = "" if abs(share) < THRESHOLD else "answer" if share > 0 else "against"
+        return at, most if leads[most] >= ATTENDS else "", writes
+
+    def classes(self) -> dict[Role, list[Head]]:
+        """The heads found so far by what they do, the last layers first."""
+        by_role: dict[Role, list[Head]] = {}
+        for place in sorted(self.found, key=lambda place: (list(BEFORE).index(place[1]), place[0]), reverse=True):
+            by_role.setdefault(self.role(place), []).append(place[0])
+        return by_role
+
+
+def prompts_of(model: Model, n: int, seed: int) -> tuple[Batch, Batch]:
+    """So many prompts in words that the model's tokenizer has, and their ABC partners."""
+    words = words_of(model.tokenizer)
+    prompts = in_known_words(make_prompts(n, seed=seed), words)
+    ioi, abc = (
+        encode(some, model.tokenizer, prepend_bos=model.prepend_bos).to(model.device)
+        for some in (prompts, variants.abc(prompts, seed=seed, names=words.names))
+    )
+    return ioi, abc
+
+
+def check_task(model: Model, differences: Tensor) -> None:
+    """Raises NothingFound where logit differences [batch] do not say that the model does the task."""
+    mean, right = mean_over_prompts(differences), share(differences > 0)
+    if mean.low <= 0 or right.low < RIGHT:
+        raise NothingFound(
+            f"{model.name} does not do the task, so there is no circuit to find: mean logit difference {mean}; right "
+            f"on {right} of prompts, where at least {RIGHT} is asked"
+        )
+
+
+def name_of(role: Role) -> str:
+    """What a class is called."""
+    at, attends_to, writes = role
+    plain = f"{at} to {attends_to or 'elsewhere'}" + (f", {writes}" if writes else "")
+    return NAMES.get(role, plain)
