@@ -47,7 +47,7 @@ check: .venv/installed lint
 # Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for its circuit.
 train: .venv/installed
 	$(BIN)/python -m ioi_fixtures.trained.train
-	$(BIN)/python -m ioi_fixtures.trained.find
+	$(BIN)/python -m ioi_fixtures.search $(TRAINED) --prompts 3000 --overwrite
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench

@@ -25,7 +25,7 @@ PYTEST = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: pytest's, or that of `render` and `compare`."""
+    """The exit status: pytest's, or that of `render`, `compare` and `find`."""
     asked = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, str(TREE))
     if asked[:1] == ["render"]:
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from lib.reports import compare
 
         return compare.main(asked[1:], program="circuit-claims compare")
+    if asked[:1] == ["find"]:
+        from ioi_fixtures.search import __main__ as search
+
+        return search.main(asked[1:], program="circuit-claims find")
     import pytest
 
     return pytest.main([*PYTEST, *asked])

@@ -22,13 +22,17 @@ MAY_IMPORT = {
     "ioi_fixtures.trained": LEAVES
     | {"lib.models", "lib.instruments", "lib.judging"}
     | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.planted"},
+    "ioi_fixtures.smollm2": LEAVES | {"lib.models", "ioi_fixtures.planted"},
+    "ioi_fixtures.search": LEAVES
+    | {"lib.models", "lib.instruments", "lib.judging"}
+    | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.pytest_fixtures"},
     "ioi_fixtures.controls": LEAVES | {"lib.models"},
     "ioi_fixtures.pytest_fixtures": {"lib"}
-    | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained")},
+    | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained", "smollm2")},
     "claims": {"lib.models", "lib.instruments", "lib.judging"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "pytest_fixtures")},
     "benchmarks": {"lib", "ioi_fixtures"},
-    "__main__": {"lib.reports"},
+    "__main__": {"lib.reports", "ioi_fixtures.search"},
 }
 KNOWS_PYTEST = {"lib.plugin", "ioi_fixtures.pytest_fixtures", "ioi_fixtures.controls", "claims", "benchmarks"}
 KNOWS_PYTEST |= {"__main__"}
@@ -101,6 +105,8 @@ UPWARD = {
     "ioi_fixtures.published": "from lib.judging.references import read_references",
     "ioi_fixtures.planted": "from ioi_fixtures.pytest_fixtures import subjects",
     "ioi_fixtures.trained": "from ioi_fixtures.controls import random_model",
+    "ioi_fixtures.smollm2": "from ioi_fixtures.pytest_fixtures import subjects",
+    "ioi_fixtures.search": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.controls": "from lib.instruments import patching",
     "ioi_fixtures.pytest_fixtures": "from ioi_fixtures.controls.hook_loops import put",
     "claims": "from lib.plugin import pytest_plugin",

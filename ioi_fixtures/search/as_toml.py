@@ -7,7 +7,7 @@ from ioi_fixtures.search.steps import STATED, edges
 from lib.judging.statistics import Estimate
 from lib.one_line import counted
 
-DROPPED = "# Strong by some path, but dropped, since without them the circuit does nearly the same:"
+DROPPED = "# Tried and dropped, since without them the circuit does nearly the same (share of the logit difference):"
 
 
 def as_toml(search: Search, unseen: Estimate, *, says: str = "") -> str:
@@ -21,10 +21,7 @@ def as_toml(search: Search, unseen: Estimate, *, says: str = "") -> str:
         f"# {counted(len(search.found), 'head')} at their positions; alone they have {share:.0%} of the logit "
         f"difference, {float(search.whole.mean()):.2f}.",
         f"# On prompts that the search did not see they have {unseen}.",
-        *(
-            ["# Strong by some path, but dropped, since without them the circuit does nearly the same:"]
-            * bool(search.dropped)
-        ),
+        *([DROPPED] * bool(search.dropped)),
         *(f"#   {one}" for one in search.dropped),
         says or f'model = "{shape}, weights {search.model.weights_hash[:12]}"',
         *([f"bos = {str(search.model.prepend_bos).lower()}"] if search.model.prepend_bos else []),

@@ -15,12 +15,13 @@ from lib.instruments.ablation import means_by_group, run_circuits
 from lib.instruments.addresses import Place
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits, receivers_of
+from lib.instruments.path_patching import path_patch_to_heads, receivers_of
+from lib.instruments.screening import effects_of_keeping
 from lib.judging.statistics import mean_over_prompts, share
 from lib.models.heads import Head
 from lib.models.model import Model
 
-THRESHOLD = 0.05  # of the model's logit difference, from which on a path or what a head writes is strong
+WRITES = 0.05  # of the model's logit difference, from which on a head writes for or against the answer
 ATTENDS = 0.15  # attention beyond the average head's from which on a head attends somewhere
 RIGHT = 0.90  # of prompts, as behaviour/accuracy asks
 KEEP = ("resid_pre", "attn_out", "mlp_out", "q", "k", "v", "z", "pattern", "resid_final", "final_scale")
@@ -45,7 +46,7 @@ class NothingFound(Exception):
 class Search:
     """A model that does the task, IOI prompts and their ABC partners, and the places found so far.
 
-    tell: is told each step as a line, for who waits. nearly: how strong each place's strongest path so far is.
+    tell: is told each step as a line, for who waits.
     """
 
     model: Model
@@ -54,7 +55,6 @@ class Search:
     found: set[Place] = field(default_factory=set)
     tell: Callable[[str], None] = lambda line: None
     dropped: list[str] = field(default_factory=list)
-    nearly: dict[Place, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.batch, abc = prompts_of(self.model, self.prompts, self.seed)
@@ -71,10 +71,21 @@ class Search:
         """Change of the logit difference, as a share of it. patched: [... batch]. Returns [...]."""
         return (patched - self.whole).mean(-1) / self.whole.mean()
 
-    def to_logits(self) -> Tensor:
-        """The effect of every head's path to the logits. [layer head]"""
-        weights, answers = self.model.weights, self.batch.answers
-        return self.change(path_patch_to_logits(weights, self.run, self.abc_run, answers))
+    def ranked(self) -> list[Place]:
+        """Every head at every position, by how much keeping it there is estimated to add or take away, the most first;
+        without those that do neither."""
+        positions = {name: self.batch.positions[name] for name in BEFORE}
+        run, weights = self.run, self.model.weights
+        estimated = effects_of_keeping(
+            weights, run.tokens, run.last, self.batch.answers, positions=positions, values=self.means
+        )
+        sizes = {
+            (Head(layer, index), name): abs(effect)
+            for name, effects in estimated.items()
+            for layer, row in enumerate(effects.tolist())
+            for index, effect in enumerate(row)
+        }
+        return sorted((place for place in sizes if sizes[place]), key=lambda place: -sizes[place])
 
     def to_heads(self, receivers: Collection[Head], input: str, position: str, senders: list | None = None) -> Tensor:
         """The effect of every head's path, or that of sets, to an input of heads. [layer head] or [sender]"""
@@ -118,7 +129,7 @@ class Search:
             leads[name] = float(attended[head] - attended.mean())
         most = max(leads, key=leads.get)
         share = float(self.written[head]) if at == "END" else 0.0
-        writes = "" if abs(share) < THRESHOLD else "answer" if share > 0 else "against"
+        writes = "" if abs(share) < WRITES else "answer" if share > 0 else "against"
         return at, most if leads[most] >= ATTENDS else "", writes
 
     def classes(self) -> dict[Role, list[Head]]:

@@ -1,43 +1,36 @@
-"""Finds a circuit from the logits backwards, in any model that does the task.
+"""Finds a circuit, in any model that does the task.
 
-The method of Wang et al. 2022, §3, without a human in it:
-
-1. heads whose direct path to the logits, patched from ABC, changes the logit difference by THRESHOLD or more;
-2. heads whose path to the queries, keys or values of a class found so far does, until no more are found; keys and
-   values are asked about where the class attends, LOOKS or more of its attention;
-3. while the circuit alone misses the model's logit difference by more than GAP: the head and position that helps most,
-   of the CANDIDATES that came nearest to THRESHOLD before;
-4. heads and classes without which the circuit does the same are dropped, the least needed first;
-5. a class reads from another where the path between them, all heads together, carries STATED more than the paths from
+1. Every head at every position is ranked by an estimate of what keeping it there adds (`screening`);
+2. of those, so many of the strongest, doubled from FIRST on, that the circuit alone misses the model's logit difference
+   by no more than GAP; where no number does, the one that misses least, and then, one at a time, the head and position
+   of the next CANDIDATES that helps most;
+3. heads and classes without which the circuit does the same are dropped, the least needed first;
+4. a class reads from another where the path between them, all heads together, carries STATED more than the paths from
    as many other heads do on average.
 
-A class is the heads that work at the same position, attend most to the same name and write alike. Prompts are of
-another seed than the claims'. A greedy search: another circuit may do as well, and claims decide whether this holds.
-A model that does not do the task is refused, since of next to nothing any few heads have 97%; and so is what was found
-where it does not do most of the task on prompts that the search did not see.
+All but the ranking is measured exactly. A class is the heads that work at the same position, attend most to the same
+name and write alike. Prompts are of another seed than the claims'. A greedy search: another circuit may do as well, and
+claims decide whether this holds. A model that does not do the task is refused, since of next to nothing any few heads
+have 97%; and so is what was found where it does not do most of the task on prompts that the search did not see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from ioi_fixtures.circuits.circuit_file import BEFORE, by_head
 from ioi_fixtures.circuits.other_heads import other_senders
 from ioi_fixtures.search.search import (
-    THRESHOLD,
     NothingFound,
     Role,
     Search,
     check_task,
-    name_of,
     prompts_of,
 )
 from lib.instruments.ablation import means_by_group, run_circuits
 from lib.judging.statistics import Estimate, ratio_of_means
-from lib.models.heads import Head
 from lib.models.model import Model
 
 # Shares of the model's logit difference. What is stated in the file is asked for more than its claim accepts, since
@@ -46,7 +39,7 @@ STATED = 0.10
 GAP = 0.15
 HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
-LOOKS = 0.02  # a class's mean attention from which on its keys and values are asked about
+FIRST = 5
 CANDIDATES = 100
 AT_ONCE = 20
 UNSEEN = 1000  # prompts of the next seed, to check on what was found
@@ -54,9 +47,9 @@ ALONE = (0.75, 1.25)  # the circuit's share on unseen prompts, as circuit-file/f
 
 
 def find(model: Model, prompts: int, seed: int, tell: Callable[[str], None] = lambda line: None) -> Search:
-    """Steps 1 to 4 on a model. Raises NothingFound where it does not do the task."""
+    """Steps 1 to 3 on a model. Raises NothingFound where it does not do the task."""
     search = Search(model, prompts, seed, tell=tell)
-    for step in (backwards, complete, prune):
+    for step in (grow, prune):
         step(search)
     return search
 
@@ -66,59 +59,30 @@ def _inputs(at: str) -> list[tuple[str, str]]:
     return [("q", at), *((input, name) for name in (at, *BEFORE[at]) for input in ("k", "v"))]
 
 
-def backwards(search: Search) -> None:
-    """Steps 1 and 2: what acts on the logits, and on what was found."""
-    _add(search, search.to_logits(), "END", "the logits")
-    asked = set()
-    while True:
-        left = [(role, tuple(heads), *read) for role, heads in search.classes().items() for read in _inputs(role[0])]
-        left = [one for one in left if one[1:] not in asked and _looks(search, *one)]
-        if not left:
+def grow(search: Search) -> None:
+    """Steps 1 and 2."""
+    ranked, least = search.ranked(), torch.inf
+    sizes = [FIRST * 2**i for i in range(len(ranked)) if FIRST * 2**i < len(ranked)] + [len(ranked)]
+    for size in sizes:
+        [gap] = (1 - search.alone([set(ranked[:size])])).abs().tolist()
+        search.tell(f"the first {size} of {len(ranked)} heads at their positions miss {gap:.0%}")
+        if gap < least:
+            least, search.found = gap, set(ranked[:size])
+        if gap <= GAP:
             return
-        asked |= {one[1:] for one in left}
-        for role, heads, input, position in left:
-            if max(heads).layer:
-                what = f"the {input} of {name_of(role)} at {position}"
-                _add(search, search.to_heads(heads, input, position), position, what)
-
-
-def _looks(search: Search, role: Role, heads: Collection[Head], input: str, position: str) -> bool:
-    """Whether a class attends to a position enough to be asked what it reads there."""
-    attended = search.attended(role[0], position)
-    return input == "q" or float(torch.stack([attended[head] for head in heads]).mean()) >= LOOKS
-
-
-def _add(search: Search, effects: Tensor, position: str, what: str) -> None:
-    """Adds the places whose path is strong. effects: [layer head]"""
-    before = len(search.found)
-    for layer, index in torch.cartesian_prod(*map(torch.arange, effects.shape)).tolist():
-        place, effect = (Head(layer, index), position), float(effects[layer, index].abs())
-        search.nearly[place] = max(effect, search.nearly.get(place, 0.0))
-        if effect >= THRESHOLD:
-            search.found.add(place)
-    new = len(search.found) - before
-    search.tell(f"paths to {what}: {new} new of {int((effects.abs() >= THRESHOLD).sum())} strong ones")
-
-
-def complete(search: Search) -> None:
-    """Step 3: what is missing."""
-    n_layers, n_heads = search.model.weights.W_Q.shape[:2]
-    everywhere = [(Head(layer, i), at) for layer in range(n_layers) for i in range(n_heads) for at in BEFORE]
-    everywhere.sort(key=lambda place: -search.nearly.get(place, 0.0))
-    [gap] = (1 - search.alone([search.found])).abs().tolist()
-    while gap > GAP:
-        others = sorted([place for place in everywhere if place not in search.found][:CANDIDATES])
+    while least > GAP:
+        others = [place for place in ranked if place not in search.found][:CANDIDATES]
         gaps = (1 - search.alone([search.found | {place} for place in others])).abs()
-        if gap - gaps.min() < HEAD_NEEDED:
+        if not others or least - gaps.min() < HEAD_NEEDED:
             return
-        gap = float(gaps.min())
+        least = float(gaps.min())
         head, at = others[int(gaps.argmin())]
         search.found.add((head, at))
-        search.tell(f"alone it misses {gap:.0%} with {head} at {at}")
+        search.tell(f"with {head} at {at} they miss {least:.0%}")
 
 
 def prune(search: Search) -> None:
-    """Step 4: what is superfluous, a head or class after the other, or of many at a time one in AT_ONCE."""
+    """Step 3: what is superfluous, a head or class after the other, or of many at a time one in AT_ONCE."""
     while True:
         whole, sets, floors, drops = search.found, [], [], []
         for (at, *_), heads in search.classes().items():
@@ -142,7 +106,7 @@ def prune(search: Search) -> None:
 
 
 def edges(search: Search) -> Iterator[tuple[Role, Role, str, float]]:
-    """Step 5: (receiver, sender, input, effect) of every path between classes that carries enough."""
+    """Step 4: (receiver, sender, input, effect) of every path between classes that carries enough."""
     classes, n_heads = search.classes(), search.model.weights.n_heads
     for receiver, receivers in classes.items():
         for sender, senders in classes.items():

@@ -176,15 +176,19 @@ def add_mlp_(x: Tensor, block: Block, weights: Weights, entering: Tensor) -> Non
     x: contiguous [... d_model]; entering: the stream entering the block, which the MLP reads where it is parallel to
     attention, and else nobody.
     """
-    activation = ACTIVATIONS[weights.architecture.activation]
     rows = x.view(-1, x.shape[-1]).split(MLP_ROWS)
     read = entering.expand_as(x).reshape(-1, x.shape[-1]).split(MLP_ROWS) if weights.architecture.parallel else rows
     for some, reading in zip(rows, read, strict=True):
-        normal = normalize(reading, weights)
-        hidden = torch.addmm(block.b_in, normal, block.W_in)
-        hidden = activation(hidden) if block.W_gate is None else activation(normal @ block.W_gate) * hidden
-        written = torch.addmm(block.b_out, hidden, block.W_out)
-        some += written if block.post_mlp is None else normalize(written, weights) * block.post_mlp
+        some += mlp(reading, block, weights)
+
+
+def mlp(x: Tensor, block: Block, weights: Weights) -> Tensor:
+    """What the MLP adds to the stream, of streams that it reads. x: [row d_model]. Returns [row d_model]."""
+    activation, normal = ACTIVATIONS[weights.architecture.activation], normalize(x, weights)
+    hidden = torch.addmm(block.b_in, normal, block.W_in)
+    hidden = activation(hidden) if block.W_gate is None else activation(normal @ block.W_gate) * hidden
+    written = torch.addmm(block.b_out, hidden, block.W_out)
+    return written if block.post_mlp is None else normalize(written, weights) * block.post_mlp
 
 
 def capped(x: Tensor, cap: float | None) -> Tensor:

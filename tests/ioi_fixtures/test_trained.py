@@ -9,12 +9,13 @@ import torch
 from ioi_fixtures.circuits.circuit_file import read_circuit
 from ioi_fixtures.controls.random_model import one_thread
 from ioi_fixtures.planted.tokenizer import vocabulary
+from ioi_fixtures.search.as_toml import as_toml
+from ioi_fixtures.search.steps import check, find
 from ioi_fixtures.sentences.words import NAMES, TEMPLATES
 from ioi_fixtures.trained import DIRECTORY
-from ioi_fixtures.trained.find import find
 from ioi_fixtures.trained.sentences import Sentences, is_kept_back, kept_back, patterns
 from ioi_fixtures.trained.train import evaluate, losses, train
-from lib.models.model import hash_weights
+from lib.models.model import hash_weights, load
 from tests.support.rounding import EQUAL, agree
 
 RECORD = json.loads((DIRECTORY / "training.json").read_text(encoding="utf-8"))
@@ -89,5 +90,6 @@ def test_training_again_gives_the_same_weights():
 
 def test_the_circuit_file_is_what_the_search_finds(tmp_path):
     found = tmp_path / "circuit.toml"
-    found.write_text(find(DIRECTORY), encoding="utf-8")
-    assert read_circuit(found) == read_circuit(DIRECTORY / "circuit.toml"), "run python -m ioi_fixtures.trained.find"
+    search = find(load(DIRECTORY, device="cpu"), prompts=3000, seed=1)
+    found.write_text(as_toml(search, check(search)), encoding="utf-8")
+    assert read_circuit(found) == read_circuit(DIRECTORY / "circuit.toml"), "run make train, or the search alone"

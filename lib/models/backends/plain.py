@@ -47,9 +47,8 @@ def forward_in_plain_tensors(
         z = edit("z", layer, forward.mixed(pattern, v))
         mid = x + edit("attn_out", layer, forward.combine(z, block, weights))
         mid = edit("resid_mid", layer, mid) if sequential else mid
-        after = mid.clone(memory_format=torch.contiguous_format)
-        forward.add_mlp_(after, block, weights, x)
-        x = edit("resid_post", layer, mid + edit("mlp_out", layer, after - mid))
+        read = (mid if sequential else x).flatten(0, 1)
+        x = edit("resid_post", layer, mid + edit("mlp_out", layer, forward.mlp(read, block, weights).view_as(mid)))
     x = edit("resid_final", 0, x)
     normal = x - x.mean(-1, keepdim=True) if weights.architecture.norm == "LayerNorm" else x
     normal = normal / edit("final_scale", 0, forward.norm_scale(x, weights))
