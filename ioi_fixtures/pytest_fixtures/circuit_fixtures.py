@@ -22,8 +22,10 @@ from ioi_fixtures.circuits.circuit_file import (
     by_head,
     read_circuit,
 )
+from ioi_fixtures.circuits.library import own_circuit, path_of
 from ioi_fixtures.circuits.other_heads import other_senders, random_places
 from ioi_fixtures.published import FOLDER
+from ioi_fixtures.pytest_fixtures.model_option import name_and_source
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
 from ioi_fixtures.pytest_fixtures.subjects import Subject
 from ioi_fixtures.sentences.prompts import Batch
@@ -61,20 +63,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-circuit",
         type=Path,
         metavar="FILE",
-        help="Ask the models the claims that this circuit file states (TOML: classes, heads, positions) instead of "
+        help="Ask the models the claims that this circuit file states (TOML: classes, heads, positions; or the name of "
+        "one that comes with the suite; a model that one of those is of finds it by itself) instead of "
         "those that name GPT-2 small's heads.",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    path = config.option.claims_circuit
-    if path is None:
+    option = config.option
+    if option.claims_circuit is None:
+        option.claims_circuit = own_circuit([name_and_source(asked)[1] for asked in option.claims_model or ()])
+    if option.claims_circuit is None:
         asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
         if config.rootpath / CLAIMS_OF_IT in asked:
             raise pytest.UsageError(f"{CLAIMS_OF_IT} asks what a circuit file states: add --claims-circuit FILE")
         return
     try:
-        config.stash[CIRCUIT] = read_circuit(Path(path))
+        option.claims_circuit = path_of(option.claims_circuit)
+        config.stash[CIRCUIT] = read_circuit(option.claims_circuit)
         with_stated_bands(read_references(FOLDER), config.stash[CIRCUIT])
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"--claims-circuit: {error}") from error

@@ -8,23 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from ioi_fixtures.circuits.circuit_file import CircuitFile
 from ioi_fixtures.sentences.known import in_known_words, words_of
+from ioi_fixtures.sentences.prompt_files import says_bos
 from ioi_fixtures.sentences.prompts import Batch, Prompt, encode
 from lib.judging.recorder import Inconclusive
 from lib.models.activations import Run
 from lib.models.model import Model
 
 
-def start_token(asked: str, stated: CircuitFile | None) -> bool | None:
-    """Whether prompts are to begin with one: as --claims-bos says, else as the circuit file does, else None, which is
-    the tokenizer's own habit."""
+def start_token(asked: str, stated: CircuitFile | None, prompt_file: Path | None) -> bool | None:
+    """Whether prompts are to begin with one: as --claims-bos says, else as the circuit file or the prompt file does,
+    else None, which is the tokenizer's own habit. Raises ValueError where the two files differ."""
     if asked != "auto":
         return asked == "yes"
-    return stated.bos if stated else None
+    of_circuit, of_prompts = stated.bos if stated else None, says_bos(prompt_file) if prompt_file else None
+    if None not in (of_circuit, of_prompts) and of_circuit is not of_prompts:
+        raise ValueError(
+            f"bos is {of_circuit} in the circuit file and {of_prompts} in {prompt_file}: say --claims-bos yes or no"
+        )
+    return of_prompts if of_circuit is None else of_circuit
 
 
 def hash_prompts(prompts: tuple[Prompt, ...]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ioi_fixtures.circuits.circuit_file import CircuitFile
+from ioi_fixtures.circuits.library import shown
 from ioi_fixtures.sentences.prompt_files import Chosen
 from lib.judging.measurements import PromptFile, StatedCircuit
 
@@ -19,7 +20,7 @@ def stated_circuit(path: Path, circuit: CircuitFile) -> StatedCircuit:
     """The file of --claims-circuit, and the classes it states."""
     classes = {one.name: f"{' '.join(map(str, one.heads))} at {one.at}" for one in circuit.classes}
     about = {"model": str(circuit.model), "source": circuit.source}
-    return StatedCircuit(name=path.name, sha256=_sha256(path), classes=classes, **about)
+    return StatedCircuit(name=shown(path), sha256=_sha256(path), classes=classes, **about)
 
 
 def _sha256(path: Path) -> str:

@@ -56,13 +56,17 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def model(subject: Subject, request: pytest.FixtureRequest) -> Model:
     """The subject, loaded."""
     option = request.config.option
+    try:
+        bos = start_token(option.claims_bos, request.config.stash.get(CIRCUIT, None), option.claims_prompt_file)
+    except (OSError, ValueError) as error:
+        pytest.exit(f"--claims-prompt-file: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
     return kept(
         subject.directory(),
         name=subject.name,
         device=option.claims_device,
         dtype=option.claims_dtype,
         backend=option.claims_backend,
-        bos=start_token(option.claims_bos, request.config.stash.get(CIRCUIT, None)),
+        bos=bos,
     )
 
 

@@ -15,7 +15,12 @@ import pytest
 from lib.models.config import CannotLoad, is_path, locate
 
 # Subjects that have a name of their own, and where they are on the hub; those that are built here, under that name.
-NAMED = {"planted": "planted", "tied": "tied", "gpt2-small": "openai-community/gpt2"}
+NAMED = {
+    "planted": "planted",
+    "tied": "tied",
+    "smollm2-135m": "smollm2-135m",
+    "gpt2-small": "openai-community/gpt2",
+}
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -1,7 +1,8 @@
 """Subjects: the models under test, by name.
 
-`planted` and `tied` are built on the spot and need nothing; `gpt2-small` is the real model, from the hub or its local
-cache; any other name is a directory or a hub model, which NAME=SOURCE calls by another name.
+`planted` and `tied` are built on the spot and need nothing; `smollm2-135m` is built from a wheel; `gpt2-small` is the
+real model, from the hub or its local cache; any other name is a directory or a hub model, which NAME=SOURCE calls by
+another name.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ioi_fixtures import planted
+from ioi_fixtures import planted, smollm2
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from ioi_fixtures.pytest_fixtures.model_option import NAMED, name_and_source
 from ioi_fixtures.trained import tied
@@ -75,10 +76,12 @@ ABOUT = {
     "planted": "weights constructed so that the claims are true of them: this run tests the instruments and the "
     "library, not GPT-2",
     "tied": "a small model trained on such sentences, stored as GPT-2 is: this run tests the library, not GPT-2",
+    "smollm2-135m": "SmolLM2-135M-Instruct in 4 bits a weight: a language model trained on text, into which nobody "
+    "has put a circuit; the one that is claimed was found by this suite",
     "gpt2-small": "GPT-2 small itself, the model that the claims were published of",
 }
 KNOWN = {name: Subject(name, source=source, about=ABOUT[name]) for name, source in NAMED.items()}
-BUILT = {"planted": planted.directory, "tied": tied.directory}
+BUILT = {"planted": planted.directory, "tied": tied.directory, smollm2.NAME: smollm2.directory}
 PLANTED, GPT2_SMALL = KNOWN["planted"], KNOWN["gpt2-small"]
 
 

@@ -4,7 +4,8 @@
 - EAP-IG: `clean`, `correct_idx` and `incorrect_idx`, the answers as token ids of the model that the file was made for
 - MIB (mib-bench/ioi): `{"prompt": ..., "metadata": {"indirect_object": "Mary", "subject": "John"}}`
 - Easy-Transformer: `{"text": ..., "IO": "Mary", "S": "John", "TEMPLATE_IDX": 0}`, whose text ends in the answer
-- our own: `{"prompt": "... to", "io": "Mary", "s": "John"}`, and optionally "template", any label
+- our own: `{"prompt": "... to", "io": "Mary", "s": "John"}`, and optionally "template", any label, and "bos", whether
+  prompts begin with the start token (`prompt_files.says_bos`)
 
 Out of scope: the syntax of files (`file_rows`), and whether a row is an IOI prompt (`prompt_files`).
 """
@@ -43,6 +44,7 @@ class Ours(Row):
     io: Name
     s: Name
     template: str | int | None = None
+    bos: bool | None = None
 
     def parts(self, tokenizer: PreTrainedTokenizerBase) -> Parts:
         return self.prompt, self.io, self.s, self.template

@@ -90,6 +90,19 @@ def choose_prompts(
     return Chosen(tuple(sample(prompts, at_most, seed=seed)), tuple(notes), len(prompts), len(rows))
 
 
+def says_bos(path: str | Path) -> bool | None:
+    """Whether a file says that its prompts begin with the start token: by the key "bos" of our own format, in every row
+    alike. None where it does not say. Raises ValueError where rows differ; of what is no truth `read_prompts` does."""
+    said: dict[bool | None, str] = {}
+    for place, row in read_rows(Path(path)):
+        if isinstance(row, dict) and {"prompt", "io"} <= {*row}:
+            said.setdefault({"true": True, "false": False}.get(str(row.get("bos")).lower()), place)
+    if len(said) > 1:
+        (one, first), (other, second), *_ = said.items()
+        raise ValueError(f"{path}: bos is {one} at {first} and {other} at {second}: it is one for the whole file")
+    return next(iter(said), None)
+
+
 def sample(prompts: Sequence[Prompt], n: int, *, seed: int) -> list[Prompt]:
     """`n` of the prompts, or all if there are no more, in their order; every one with the same probability.
 
@@ -198,6 +211,6 @@ def _check_special_tokens(text: str, special: Collection[str]) -> None:
         if token in text:
             where = "begins with" if text.startswith(token) else "holds"
             raise ValueError(
-                f"the text {where} the special token {token!r}: prompts are run without a start token, as the "
-                "published figures were, so take it out"
+                f"the text {where} the special token {token!r}: a start token is put before every prompt by "
+                "--claims-bos yes, so take it out"
             )

