@@ -66,6 +66,7 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.picture
 	$(BIN)/python -m benchmarks.pages.tolerances
 	$(BIN)/python -m benchmarks.pages.families
+	$(BIN)/python -m benchmarks.pages.memory
 	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make"
 	@echo "mutants), FALSE_ALARMS.md and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md"
 	@echo "(make upgrade-report), BENCH.md (make bench prints what it holds)"

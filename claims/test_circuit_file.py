@@ -6,7 +6,7 @@ Other heads are, throughout, those that are in no class of the file at the same 
 
 import pytest
 
-from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS, writes_instead
+from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS, path_in_words, writes_instead
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
@@ -123,21 +123,23 @@ def test_an_average_other_head_does_not_score_on_random_tokens(
     assert score in claim
 
 
-def test_every_path_carries_more_than_other_paths(edge, path_change, whole, published, record):
+def test_every_path_carries_more_than_other_paths(edge, model, path_change, whole, published, record):
     """Patched from ABC, the path {edge} changes the logit difference more than paths from as many other heads."""
     claim = published["circuit-file/edge"]
     theirs, of_others = path_change(edge)
     lead = whole.share(theirs - of_others)
-    lead = record(f"change by the path {edge} beyond that by others / logit difference", lead, claim)
+    path = path_in_words(edge, model.weights)
+    lead = record(f"change by the path {path} beyond that by others / logit difference", lead, claim)
     assert lead in claim
 
 
-def test_paths_from_other_heads_carry_little(edge, path_change, whole, published, record):
+def test_paths_from_other_heads_carry_little(edge, model, path_change, whole, published, record):
     """Control: beside {edge}, the path from as many other heads changes the logit difference little."""
     claim = published["circuit-file/other-edges"]
     _, of_others = path_change(edge)
     change = whole.share(of_others)
-    change = record(f"change by paths from others beside {edge} / logit difference", change, claim)
+    path = path_in_words(edge, model.weights)
+    change = record(f"change by paths from others beside {path} / logit difference", change, claim)
     assert change in claim
 
 

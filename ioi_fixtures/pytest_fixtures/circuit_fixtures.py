@@ -34,7 +34,7 @@ from lib.instruments.attention import attention
 from lib.instruments.path_patching import path_patch_to_heads, receivers_of
 from lib.judging.references import References, read_references
 from lib.judging.statistics import Estimate
-from lib.models.activations import Run
+from lib.models.activations import Run, Weights
 from lib.models.heads import Head
 from lib.models.model import Model
 from lib.suggestions import suggestion
@@ -191,6 +191,14 @@ def writes_instead(who: object, written: Estimate, sign: int) -> str:
     """What heads write, in words. written: their share of the logit difference, times the `sign` that a file states."""
     towards = "for" if written.value * sign > 0 else "against"
     return f"{who} writes {abs(written.value):.0%} of the logit difference {towards} the answer"
+
+
+def path_in_words(edge: Edge, weights: Weights) -> str:
+    """A path, and, where query heads share keys and values, whose are patched: those of whole groups."""
+    if edge.input == "q" or weights.architecture.group == 1:
+        return str(edge)
+    shared = " ".join(map(str, receivers_of(weights, edge.receiver.heads, edge.input)))
+    return f"{edge} ({edge.input} of {shared}, which whole groups of heads read)"
 
 
 @pytest.fixture(scope="session")

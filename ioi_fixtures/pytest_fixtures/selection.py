@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for one, item in _subjects_of(items).items():
         of_it = [item for item in items if subject_name(item) == one.name]
         try:
-            check_backend(config.option.claims_backend)
+            check_backend(config.option.claims_backend, one.directory())
             device = choose_device(config.option.claims_device)
             if item.get_closest_marker("gpu") and device.type != "cuda":
                 choose_device("cuda")  # says what is missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ioi_fixtures.circuits.circuit_file import BEFORE, by_head
@@ -119,6 +120,11 @@ class Search:
     def attended(self, at: str, name: str) -> Tensor:
         """Mean attention from a position to another one. [layer head]"""
         return attention(self.run, query=self.batch.positions[at], key=self.batch.positions[name]).mean(-1)
+
+    def looks(self, at: str, heads: Collection[Head], name: str) -> float:
+        """How much heads attend from a position to another one, on average."""
+        attended = self.attended(at, name)
+        return float(torch.stack([attended[head] for head in heads]).mean())
 
     def role(self, place: Place) -> Role:
         """What a head does at a position."""

@@ -27,6 +27,7 @@ from ioi_fixtures.search.search import (
     Role,
     Search,
     check_task,
+    name_of,
     prompts_of,
 )
 from lib.instruments.ablation import means_by_group, run_circuits
@@ -40,6 +41,7 @@ GAP = 0.15
 HEAD_NEEDED = 0.02
 CLASS_NEEDED = 0.08
 FIRST = 5
+LOOKS = 0.02  # a class's mean attention to a position from which on it may read keys and values there
 CANDIDATES = 100
 AT_ONCE = 20
 UNSEEN = 1000  # prompts of the next seed, to check on what was found
@@ -106,16 +108,24 @@ def prune(search: Search) -> None:
 
 
 def edges(search: Search) -> Iterator[tuple[Role, Role, str, float]]:
-    """Step 4: (receiver, sender, input, effect) of every path between classes that carries enough."""
+    """Step 4: (receiver, sender, input, effect) of every path between classes that carries enough. Keys and values are
+    asked about where the receiver attends."""
     classes, n_heads = search.classes(), search.model.weights.n_heads
     for receiver, receivers in classes.items():
-        for sender, senders in classes.items():
-            for input, position in _inputs(receiver[0]):
-                if position == sender[0] and min(senders).layer < max(receivers).layer:
-                    others = other_senders(senders, receivers, position, search.found, n_heads=n_heads)
-                    effect, *of_others = search.to_heads(receivers, input, position, [senders, *others]).tolist()
-                    if abs(effect) - sum(map(abs, of_others)) / len(of_others) >= STATED:
-                        yield receiver, sender, input, effect
+        for input, position in _inputs(receiver[0]):
+            below = {
+                sender: senders
+                for sender, senders in classes.items()
+                if sender[0] == position and min(senders).layer < max(receivers).layer
+            }
+            if not below or (input != "q" and search.looks(receiver[0], receivers, position) < LOOKS):
+                continue
+            search.tell(f"paths to the {input} of {name_of(receiver)} at {position}")
+            for sender, senders in below.items():
+                others = other_senders(senders, receivers, position, search.found, n_heads=n_heads)
+                effect, *of_others = search.to_heads(receivers, input, position, [senders, *others]).tolist()
+                if abs(effect) - sum(map(abs, of_others)) / len(of_others) >= STATED:
+                    yield receiver, sender, input, effect
 
 
 def check(search: Search) -> Estimate:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ioi_fixtures import planted
+from ioi_fixtures.controls.random_families import save_random_of
 from lib.instruments.edits import EDITABLE, flipped_by_hooks
 from lib.instruments.identities import largest_gap
 from lib.models import backends
@@ -119,6 +120,14 @@ def test_version_3_has_both_classes(monkeypatch):
     assert default_backend() == "bridge"
     check_backend("bridge")
     check_backend("hooked")
+
+
+def test_hooked_transformer_of_another_family_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "version", lambda name: "3.5.1")
+    save_random_of("llama", tmp_path)
+    check_backend("bridge", tmp_path)
+    with pytest.raises(CannotLoad, match="holds a 'llama' model, and HookedTransformer is built here of GPT-2s alone"):
+        check_backend("hooked", tmp_path)
 
 
 def test_an_unknown_backend_is_refused():

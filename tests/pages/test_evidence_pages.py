@@ -11,7 +11,7 @@ from tests.support.places import BASELINE
 
 PAGES = sorted(path.name for path in evidence.FOLDER.glob("*.md"))
 # Of a random model, and of code: the reference model has no part in them.
-OF_OTHER_THINGS = {"BENCH.md", "FAMILIES.md", "MUTATION.md"}
+OF_OTHER_THINGS = {"BENCH.md", "FAMILIES.md", "MEMORY.md", "MUTATION.md"}
 
 
 def made(text):

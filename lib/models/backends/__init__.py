@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lib.models.activations import Edit, Run, Weights
 from lib.models.backends.plain import PlainBackend
-from lib.models.config import CannotLoad
+from lib.models.config import CannotLoad, family_of, read_config
 from lib.models.traces import Traces
 
 BACKENDS = ("bridge", "hooked", "plain")
@@ -45,8 +45,8 @@ def default_backend() -> str:
     return "bridge" if _library_version() >= (3,) else "hooked"
 
 
-def check_backend(name: str) -> None:
-    """Raises CannotLoad where the installed hooking library has no such class."""
+def check_backend(name: str, directory: Path | None = None) -> None:
+    """Raises CannotLoad where the installed hooking library has no such class, or none for the model in `directory`."""
     if name not in BACKENDS:
         raise CannotLoad(f"{name!r} is no backend: use one of {', '.join(BACKENDS)}")
     installed = _library_version()
@@ -54,11 +54,16 @@ def check_backend(name: str) -> None:
         raise CannotLoad(_lacks("HookedTransformer, which 4.0 removed", "transformer-lens<4", "bridge"))
     if name == "bridge" and installed < (3,):
         raise CannotLoad(_lacks("TransformerBridge, which came with 3.0", "transformer-lens>=3", "hooked"))
+    if name == "hooked" and directory and not family_of(config := read_config(directory)).hooked:
+        raise CannotLoad(
+            f"{directory} holds a {config['model_type']!r} model, and HookedTransformer is built here of GPT-2s alone: "
+            "use --claims-backend plain, or bridge with transformer-lens>=3"
+        )
 
 
 def load_backend(name: str, directory: Path, *, device: torch.device, dtype: torch.dtype) -> Backend:
     """The model in `directory`, ready to run. Raises CannotLoad."""
-    check_backend(name)
+    check_backend(name, directory)
     if name == "plain":
         return PlainBackend.read(directory, device=device, dtype=dtype)
     from lib.models.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library

@@ -48,12 +48,6 @@ class HookedBackend:
 
     def __init__(self, kind: str, directory: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         build = _bridge if kind == "bridge" else _hooked_transformer
-        config = read_config(directory)
-        if build is _hooked_transformer and not family_of(config).hooked:
-            raise CannotLoad(
-                f"{directory} holds a {config['model_type']!r} model, and HookedTransformer is built here of GPT-2s "
-                "alone: use --claims-backend plain, or bridge with transformer-lens>=3"
-            )
         try:
             self.library_model = build(directory, device, dtype)
         except Exception as error:  # whatever it stumbles over, it is the library that cannot read this model
@@ -64,7 +58,7 @@ class HookedBackend:
             ) from error
         self.library_model.eval()
         self.library_model.requires_grad_(False)
-        self.weights = _weights(self.library_model, config)
+        self.weights = _weights(self.library_model, read_config(directory))
         last = (
             f"blocks.{self.weights.n_layers - 1}.hook_resid_post"  # the same tensor, where LayerNorms have no hook_in
         )
