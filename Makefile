@@ -49,10 +49,10 @@ CHECKED = $(sort $(foreach name,$(patsubst test_%,%,$(basename $(notdir $(WRITTE
 check: .venv/installed lint
 	$(if $(CHECKED),$(TESTS) $(CHECKED),@echo "no test file is called like what changed: make test")
 
-# Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for its circuit.
+# Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for a circuit in it.
 train: .venv/installed
 	$(BIN)/python -m ioi_fixtures.trained.train
-	$(BIN)/python -m ioi_fixtures.search $(TRAINED) --prompts 3000 --overwrite
+	$(BIN)/python -m ioi_fixtures.search $(TRAINED) --prompts 3000 -o $(TRAINED)/found.toml --overwrite
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench

@@ -160,7 +160,7 @@ def prompts_of(model: Model, n: int, seed: int) -> tuple[Batch, Batch]:
 def check_task(model: Model, differences: Tensor) -> None:
     """Raises NothingFound where logit differences [batch] do not say that the model does the task."""
     mean, right = mean_over_prompts(differences), share(differences > 0)
-    if mean.low <= 0 or right.low < RIGHT:
+    if mean.low <= 0 or right.value < RIGHT:
         raise NothingFound(
             f"{model.name} does not do the task, so there is no circuit to find: mean logit difference {mean}; right "
             f"on {right} of prompts, where at least {RIGHT} is asked"

@@ -43,7 +43,12 @@ def session_in(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "aside"), [("gpt_neox", ["2 claims"]), ("gemma2", ["1 claims"]), ("opt", ["1 claims", "1 claims"])]
+    ("name", "aside"),
+    [
+        ("gpt_neox", ["2 claims are about a stream between", "2 claims are about keys and values"]),
+        ("gemma2", ["1 claims are about an MLP beside"]),
+        ("opt", ["2 claims are about keys", "1 claims are about an MLP beside", "1 claims edit an activation"]),
+    ],
 )
 def test_the_claims_about_tools_hold_of_any_family(name, aside, tmp_path):
     save_random_of(name, tmp_path, words=WORDS)
@@ -51,7 +56,7 @@ def test_the_claims_about_tools_hold_of_any_family(name, aside, tmp_path):
     assert done.returncode == pytest.ExitCode.OK, done.stdout[-3000:]
     session = session_in(tmp_path)
     assert {claim["outcome"] for claim in session["claims"]} == {"passed"}
-    assert len(session["claims"]) >= 60
+    assert len(session["claims"]) >= 58
     assert [said for said, note in zip(aside, session["not_measured"], strict=True) if said in note] == aside
 
 
