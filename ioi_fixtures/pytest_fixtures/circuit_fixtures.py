@@ -40,7 +40,7 @@ from lib.models.model import Model
 from lib.suggestions import suggestion
 
 RANDOM_CIRCUITS = 3
-OF_FILES = "circuit-file/"  # what the ids of its claims' figures begin with
+OF_FILES = ("circuit-file/", "behaviour/accuracy")  # what the ids of figures begin with that are asked with a file
 MEASURED = "the circuit file, measured on other prompts of this model"
 # What a claim may ask for, and the things a file states for each of which it is asked.
 STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {

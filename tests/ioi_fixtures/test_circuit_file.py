@@ -60,6 +60,8 @@ def test_a_band_of_a_file_is_said_to_be_stated_and_never_published(tmp_path):
     assert (stated.accept.above, stated.says, stated.value) == (0.2, "0.3", ())
     assert "stated: '0.3' (the circuit file, measured on other prompts" in stated.explain(exact(0.1))
     assert stated.how == published["circuit-file/attention"].how
+    accuracy = read(tmp_path, MOVERS + BAND.replace("circuit-file/attention", "behaviour/accuracy"))
+    assert with_stated_bands(published, accuracy)["behaviour/accuracy"].accept.above == 0.2
     with pytest.raises(ValueError, match=r"\[bands.'circuit-file/atention'\] is of no claim .* did you mean"):
         with_stated_bands(published, read(tmp_path, MOVERS + BAND.replace("attention", "atention")))
 
