@@ -40,7 +40,7 @@ from lib.models.model import Model
 from lib.suggestions import suggestion
 
 RANDOM_CIRCUITS = 3
-OF_FILES = "circuit-file/"  # what the ids of its claims' figures begin with
+OF_FILES = ("circuit-file/", "behaviour/accuracy")  # what the ids of figures begin with that are asked with a file
 MEASURED = "the circuit file, measured on other prompts of this model"
 # What a claim may ask for, and the things a file states for each of which it is asked.
 STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
@@ -197,8 +197,9 @@ def path_in_words(edge: Edge, weights: Weights) -> str:
     """A path, and, where query heads share keys and values, whose are patched: those of whole groups."""
     if edge.input == "q" or weights.architecture.group == 1:
         return str(edge)
-    shared = " ".join(map(str, receivers_of(weights, edge.receiver.heads, edge.input)))
-    return f"{edge} ({edge.input} of {shared}, which whole groups of heads read)"
+    shared = receivers_of(weights, edge.receiver.heads, edge.input)
+    names = " ".join(f"{layer}.kv{index}" for layer, index in shared)
+    return f"{edge} ({edge.input} of {names}, which whole groups of heads read)"
 
 
 @pytest.fixture(scope="session")

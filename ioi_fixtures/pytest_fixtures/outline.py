@@ -45,13 +45,16 @@ ADDRESSES: Mapping[str, str] = MappingProxyType(
         "Kobayashi et al. 2020": "https://arxiv.org/abs/2004.10102",
         "Miller et al. 2024": "https://arxiv.org/abs/2407.08734",
         "Shi et al. 2024": "https://arxiv.org/abs/2410.13032",
+        "Ainslie et al. 2023": "https://arxiv.org/abs/2305.13245",
         "Elhage et al. 2021": "https://transformer-circuits.pub/2021/framework/index.html",
         "Radford et al. 2019": "https://github.com/openai/gpt-2",
         "Exploratory Analysis demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Exploratory_Analysis_Demo.ipynb",
         "Activation Patching demo": f"{_TRANSFORMER_LENS}/blob/main/demos/Activation_Patching_in_TL_Demo.ipynb",
         "TransformerLens documentation": "https://transformerlensorg.github.io/TransformerLens/",
         "TransformerLens, process_weights": _TRANSFORMER_LENS,
-        **{f"TransformerLens#{issue}": f"{_TRANSFORMER_LENS}/issues/{issue}" for issue in (1256, 1317, 1526, 1740)},
+        **{
+            f"TransformerLens#{issue}": f"{_TRANSFORMER_LENS}/issues/{issue}" for issue in (713, 1256, 1317, 1526, 1740)
+        },
         "ARENA": "https://github.com/callummcdougall/ARENA_3.0",
         "pyvene": "https://github.com/stanfordnlp/pyvene",
         "stored data": "https://github.com/redwoodresearch/Easy-Transformer",

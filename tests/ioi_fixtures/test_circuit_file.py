@@ -6,8 +6,9 @@ import pytest
 
 from ioi_fixtures.circuits.circuit_file import BEFORE, by_head, read_circuit
 from ioi_fixtures.circuits.other_heads import DRAWS, other_senders, random_places
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.published import FOLDER
-from ioi_fixtures.pytest_fixtures.circuit_fixtures import with_stated_bands
+from ioi_fixtures.pytest_fixtures.circuit_fixtures import path_in_words, with_stated_bands
 from ioi_fixtures.sentences.prompts import encode, make_prompts
 from ioi_fixtures.trained import DIRECTORY
 from lib.judging.references import read_references
@@ -60,6 +61,8 @@ def test_a_band_of_a_file_is_said_to_be_stated_and_never_published(tmp_path):
     assert (stated.accept.above, stated.says, stated.value) == (0.2, "0.3", ())
     assert "stated: '0.3' (the circuit file, measured on other prompts" in stated.explain(exact(0.1))
     assert stated.how == published["circuit-file/attention"].how
+    accuracy = read(tmp_path, MOVERS + BAND.replace("circuit-file/attention", "behaviour/accuracy"))
+    assert with_stated_bands(published, accuracy)["behaviour/accuracy"].accept.above == 0.2
     with pytest.raises(ValueError, match=r"\[bands.'circuit-file/atention'\] is of no claim .* did you mean"):
         with_stated_bands(published, read(tmp_path, MOVERS + BAND.replace("attention", "atention")))
 
@@ -224,3 +227,16 @@ def test_copying_and_scores_are_asked_where_a_file_states_them(tmp_path):
         controls = [came for test, came in found.items() if "other_head_does_not_" in test]
         assert len(controls) == 2
         assert controls[1] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gpt2", "duplicate to mover v"),
+        ("llama", "duplicate to mover v (v of 2.kv0, which whole groups of heads read)"),
+    ],
+)
+def test_a_path_into_values_that_heads_share_says_whose_they_are(name, says, tmp_path):
+    text = '[classes.mover]\nheads = "2.0 2.1"\nat = "END"\nreads = [{ from = "duplicate", input = "v" }]\n'
+    [edge] = read(tmp_path, text + DUPLICATE).edges
+    assert path_in_words(edge, random_of(name).weights) == says

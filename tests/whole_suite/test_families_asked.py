@@ -43,7 +43,12 @@ def session_in(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "aside"), [("gpt_neox", ["2 claims"]), ("gemma2", ["1 claims"]), ("opt", ["1 claims", "1 claims"])]
+    ("name", "aside"),
+    [
+        ("gpt_neox", ["2 claims are about a stream between"]),
+        ("gemma2", ["1 claims are about an MLP beside"]),
+        ("opt", ["1 claims are about an MLP beside", "1 claims edit an activation"]),
+    ],
 )
 def test_the_claims_about_tools_hold_of_any_family(name, aside, tmp_path):
     save_random_of(name, tmp_path, words=WORDS)
