@@ -77,11 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for one, item in _subjects_of(items).items():
         of_it = [item for item in items if subject_name(item) == one.name]
         try:
-            check_backend(config.option.claims_backend, one.directory())
+            check_backend(config.option.claims_backend)
             device = choose_device(config.option.claims_device)
             if item.get_closest_marker("gpu") and device.type != "cuda":
                 choose_device("cuda")  # says what is missing
                 raise CannotLoad(f"-m gpu and --claims-device {device} contradict each other: drop one of them")
+            check_backend(config.option.claims_backend, one.directory())
             for unwanted, note in what_does_not_apply(one, of_it, stated=CIRCUIT in config.stash):
                 aside = set(filter(unwanted, of_it))
                 _set_aside(config, items, aside.__contains__, note)

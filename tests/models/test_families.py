@@ -130,12 +130,6 @@ def test_site_names(case):
             case.model.run(torch.tensor([[1, 2]]), last=torch.tensor([1]), keep=("resid_mid",))
 
 
-def test_hooked_transformer_is_refused_for_what_it_is_not_built_of(tmp_path):
-    save_random_of("llama", tmp_path)
-    with pytest.raises(CannotLoad, match="'llama' model, and HookedTransformer is built here of GPT-2s alone"):
-        HookedBackend("hooked", tmp_path, device=torch.device("cpu"), dtype=torch.float32)
-
-
 def test_what_the_library_cannot_load_is_said_of_the_library(tmp_path):
     save_random_of("phi", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
