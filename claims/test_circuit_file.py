@@ -13,8 +13,6 @@ from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after
 from lib.judging.statistics import mean_over_prompts, share
 from lib.models.heads import Head, select, without
 
-COPY_SIGNS = {"for": 1, "against": -1}
-
 pytestmark = pytest.mark.any_model
 
 
@@ -81,7 +79,7 @@ def test_every_head_copies_as_its_class_does(copying_member, model, name_tokens,
     claim = published["circuit-file/copies"]
     head, of = copying_member
     names = embedding_after_first_mlp(model.weights, name_tokens)
-    hits = copy_hits(model.weights, head, names, name_tokens, sign=COPY_SIGNS[of.copies])
+    hits = copy_hits(model.weights, head, names, name_tokens, sign=of.copy_sign)
     score = record(f"copy score of {head}, {of.copies} the name", share(hits, of="names"), claim)
     assert score in claim
 
@@ -90,7 +88,7 @@ def test_an_average_other_head_does_not_copy(copying_class, circuit_file, model,
     """Control: the average head outside the circuit does not copy as the {copying_class} heads do."""
     claim = published["circuit-file/others-copy"]
     names = embedding_after_first_mlp(model.weights, name_tokens)
-    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=COPY_SIGNS[copying_class.copies]).double()
+    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=copying_class.copy_sign).double()
     record.head_map("Copy score", "share of names", hits.mean(-1), first_layer=1)
     above = {Head(head.layer - 1, head.index) for head in circuit_file.heads_at(copying_class.at) if head.layer}
     others = mean_over_prompts(without(hits, above).mean(0), of="names")

@@ -125,6 +125,11 @@ class HeadClass(BaseModel):
         """-1 where it writes against the answer, else 1."""
         return -1 if self.writes == "against" else 1
 
+    @property
+    def copy_sign(self) -> int:
+        """-1 where it writes against the name it attends to, else 1."""
+        return -1 if self.copies == "against" else 1
+
     def __str__(self) -> str:
         return self.name
 
@@ -206,12 +211,13 @@ def read_circuit(path: Path) -> CircuitFile:
     tables = table.get("classes")
     if not isinstance(tables, dict) or not tables:
         raise ValueError(f'{path}: it has no classes: add a table such as [classes."name mover"]\n' + "\n".join(faults))
-    classes = [
-        _checked(HeadClass, {**content, "name": name} if isinstance(content, dict) else content, where, faults)
-        for name, content in tables.items()
-        for where in [f"[classes.{name!r}]"]
-    ]
+    classes = []
+    for name, content in tables.items():
+        named = {**content, "name": name} if isinstance(content, dict) else content
+        classes.append(_checked(HeadClass, named, f"[classes.{name!r}]", faults))
     stated = table.get("bands", {})
+    if not isinstance(stated, dict):
+        raise ValueError(f"{path}: bands: {stated!r} is no table of bands, each with says, accept and why")
     bands = {id: _checked(StatedBand, band, f"[bands.{id!r}]", faults) for id, band in stated.items()}
     if faults:
         raise ValueError(f"{path}: " + "\n".join(faults))

@@ -19,9 +19,9 @@ NOT_GPT2 = (
     "{names}: {count} claims name GPT-2 small's heads, and this is no GPT-2 of at least 12 layers of 12 heads; to "
     "claim something of its own heads, write a circuit file (--claims-circuit)"
 )
-NO_SUCH_STREAM = "{names}: {count} claims are about a stream between attention and MLP, which are parallel here"
-READ_ONLY = "{names}: {count} claims edit an activation that the hooking library only shows, and does not use"
-NOT_PARALLEL = "{names}: {count} claims are about an MLP beside attention, and here it comes after it"
+NO_SUCH_STREAM = "{names}: {claims} about a stream between attention and MLP, which are parallel here"
+READ_ONLY = "{names}: {claims} about edits of an activation that the hooking library only shows, and does not use"
+NOT_PARALLEL = "{names}: {claims} about an MLP beside attention, and here it comes after it"
 BESIDE = "test_heads_do_not_reach_the_mlp_beside_them"
 EDITS = "test_every_edit_has_the_effect_it_has_in_plain_tensors"
 

@@ -41,6 +41,7 @@ from lib.suggestions import suggestion
 
 RANDOM_CIRCUITS = 3
 OF_FILES = ("circuit-file/", "behaviour/accuracy")  # what the ids of figures begin with that are asked with a file
+WITH_ITS_BANDS = pytest.StashKey[References]()
 MEASURED = "the circuit file, measured on other prompts of this model"
 # What a claim may ask for, and the things a file states for each of which it is asked.
 STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
@@ -81,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         option.claims_circuit = path_of(option.claims_circuit)
         config.stash[CIRCUIT] = read_circuit(option.claims_circuit)
-        with_stated_bands(read_references(FOLDER), config.stash[CIRCUIT])
+        config.stash[WITH_ITS_BANDS] = with_stated_bands(read_references(FOLDER), config.stash[CIRCUIT])
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"--claims-circuit: {error}") from error
 
@@ -115,8 +116,7 @@ def circuit_file(request: pytest.FixtureRequest) -> CircuitFile:
 @pytest.fixture(scope="session")
 def published(request: pytest.FixtureRequest) -> References:
     """Published figures with the bands accepted for them, by id; or the bands that the circuit file states."""
-    stated, published = request.config.stash.get(CIRCUIT, None), read_references(FOLDER)
-    return with_stated_bands(published, stated) if stated else published
+    return request.config.stash.get(WITH_ITS_BANDS, None) or read_references(FOLDER)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from lib.models.backends import check_backend
 from lib.models.checkpoint import Checkpoint
 from lib.models.config import CannotLoad
 from lib.models.model import choose_device, read_tokenizer
+from lib.one_line import counted
 from lib.plugin.item_records import subject_name
 from lib.plugin.reporting import NOT_MEASURED
 
@@ -26,7 +27,7 @@ GPU_NOTE = (
     "On a machine with a GPU and its weights: pytest claims/ -m gpu"
 )
 NOT_OF_THIS_CIRCUIT = "{names}: {count} claims name GPT-2 small's heads, so they are not asked with --claims-circuit"
-NOT_STATED = "{names}: {count} claims are about what the circuit file does not state"
+NOT_STATED = "{names}: {claims} about what the circuit file does not state"
 CIRCUIT = pytest.StashKey[CircuitFile]()  # what --claims-circuit names, if anything
 CLAIMS_OF_IT = Path("claims", "test_circuit_file.py")
 
@@ -122,7 +123,12 @@ def _set_aside(config: pytest.Config, items: list[pytest.Item], unwanted: Callab
     items[:] = [item for item in items if not unwanted(item)]
     counts = Counter(map(subject_name, aside))
     notes = config.stash.setdefault(NOT_MEASURED, [])
-    notes += [note.format(names=name, count=count) for name, count in counts.items()]
+    notes += [note.format(names=name, count=count, claims=_claims_are(count)) for name, count in counts.items()]
+
+
+def _claims_are(count: int) -> str:
+    """So many claims, and the verb that goes with them."""
+    return f"{counted(count, 'claim')} {'is' if count == 1 else 'are'}"
 
 
 def _needs_gpu(item: pytest.Item) -> bool:

@@ -10,9 +10,8 @@ from lib.one_line import counted
 DROPPED = "# Tried and dropped, since without them the circuit does nearly the same (share of the logit difference):"
 
 
-def as_toml(search: Search, unseen: Estimate, *, says: str = "") -> str:
-    """The circuit as a circuit file. unseen: its share of the logit difference on prompts that were not searched.
-    says: what the model is, in TOML, where that is more than its shape."""
+def as_toml(search: Search, unseen: Estimate) -> str:
+    """The circuit as a circuit file. unseen: its share of the logit difference on prompts that were not searched."""
     [share], weights = search.alone([search.found]).tolist(), search.model.weights
     shape = f"{counted(weights.n_layers, 'layer')} of {counted(weights.n_heads, 'head')}"
     lines = [
@@ -23,7 +22,7 @@ def as_toml(search: Search, unseen: Estimate, *, says: str = "") -> str:
         f"# On prompts that the search did not see they have {unseen}.",
         *([DROPPED] * bool(search.dropped)),
         *(f"#   {one}" for one in search.dropped),
-        says or f'model = "{shape}, weights {search.model.weights_hash[:12]}"',
+        f'model = "{shape}, weights {search.model.weights_hash[:12]}"',
         *([f"bos = {str(search.model.prepend_bos).lower()}"] if search.model.prepend_bos else []),
     ]
     reads = list(edges(search))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,7 @@ from lib.instruments.attribution import attribution_by_head
 from lib.instruments.path_patching import path_patch_to_heads, receivers_of
 from lib.instruments.screening import effects_of_keeping
 from lib.judging.statistics import mean_over_prompts, share
+from lib.models.activations import Run
 from lib.models.heads import Head
 from lib.models.model import Model
 
@@ -56,21 +57,19 @@ class Search:
     found: set[Place] = field(default_factory=set)
     tell: Callable[[str], None] = lambda line: None
     dropped: list[str] = field(default_factory=list)
+    _attended: dict[tuple[str, str], Tensor] = field(default_factory=dict)  # every class is asked for it again
 
     def __post_init__(self) -> None:
         self.batch, abc = prompts_of(self.model, self.prompts, self.seed)
         self.run, self.abc_run = (
-            self.model.run(one.tokens, last=one.positions["END"], keep=KEEP) for one in (self.batch, abc)
+            self.model.run(one.tokens, last=one.positions["END"], keep=keep)
+            for one, keep in ((self.batch, KEEP), (abc, ("z",)))
         )
         self.means = means_by_group(self.abc_run["z"], abc.template)
         self.whole = self.run.logit_difference(self.batch.answers)
         check_task(self.model, self.whole)
         written = attribution_by_head(self.run, self.model.weights, self.batch.answers)
         self.written = written.mean(-1) / self.whole.mean()
-
-    def change(self, patched: Tensor) -> Tensor:
-        """Change of the logit difference, as a share of it. patched: [... batch]. Returns [...]."""
-        return (patched - self.whole).mean(-1) / self.whole.mean()
 
     def ranked(self) -> list[Place]:
         """Every head at every position, by how much keeping it there is estimated to add or take away, the most first;
@@ -88,8 +87,9 @@ class Search:
         }
         return sorted((place for place in sizes if sizes[place]), key=lambda place: -sizes[place])
 
-    def to_heads(self, receivers: Collection[Head], input: str, position: str, senders: list | None = None) -> Tensor:
-        """The effect of every head's path, or that of sets, to an input of heads. [layer head] or [sender]"""
+    def to_heads(self, receivers: Collection[Head], input: str, position: str, senders: list) -> Tensor:
+        """Change of the logit difference by the path of each set of heads to an input of others, as a share of it.
+        [sender]"""
         patched = path_patch_to_heads(
             self.model.weights,
             self.run,
@@ -100,26 +100,18 @@ class Search:
             position=self.batch.positions[position],
             senders=senders,
         )
-        return self.change(patched)
+        return (patched - self.whole).mean(-1) / self.whole.mean()
 
-    def alone(self, circuits: list[set[Place]]) -> Tensor:
+    def alone(self, circuits: Sequence[Collection[Place]]) -> Tensor:
         """F(C) / F(M) of some circuits. [circuit]"""
-        return self.differences(circuits).mean(-1) / self.whole.mean()
-
-    def differences(self, circuits: list[set[Place]]) -> Tensor:
-        """F(C) of some circuits. [circuit batch]"""
-        return run_circuits(
-            self.model.weights,
-            self.run,
-            [by_head(places) for places in circuits],
-            positions=self.batch.positions,
-            values=self.means,
-            answers=self.batch.answers,
-        )
+        return differences(self.model, self.run, self.batch, self.means, circuits).mean(-1) / self.whole.mean()
 
     def attended(self, at: str, name: str) -> Tensor:
         """Mean attention from a position to another one. [layer head]"""
-        return attention(self.run, query=self.batch.positions[at], key=self.batch.positions[name]).mean(-1)
+        if (at, name) not in self._attended:
+            query, key = self.batch.positions[at], self.batch.positions[name]
+            self._attended[at, name] = attention(self.run, query=query, key=key).mean(-1)
+        return self._attended[at, name]
 
     def looks(self, at: str, heads: Collection[Head], name: str) -> float:
         """How much heads attend from a position to another one, on average."""
@@ -155,6 +147,13 @@ def prompts_of(model: Model, n: int, seed: int) -> tuple[Batch, Batch]:
         for some in (prompts, variants.abc(prompts, seed=seed, names=words.names))
     )
     return ioi, abc
+
+
+def differences(model: Model, run: Run, batch: Batch, means: Tensor, circuits: Sequence[Collection[Place]]) -> Tensor:
+    """F(C) of some circuits on prompts that were run. [circuit batch]"""
+    by_heads = [by_head(places) for places in circuits]
+    settings = {"positions": batch.positions, "values": means, "answers": batch.answers}
+    return run_circuits(model.weights, run, by_heads, **settings)
 
 
 def check_task(model: Model, differences: Tensor) -> None:

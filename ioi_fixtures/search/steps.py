@@ -20,17 +20,18 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, by_head
+from ioi_fixtures.circuits.circuit_file import BEFORE
 from ioi_fixtures.circuits.other_heads import other_senders
 from ioi_fixtures.search.search import (
     NothingFound,
     Role,
     Search,
     check_task,
+    differences,
     name_of,
     prompts_of,
 )
-from lib.instruments.ablation import means_by_group, run_circuits
+from lib.instruments.ablation import means_by_group
 from lib.judging.statistics import Estimate, ratio_of_means
 from lib.models.model import Model
 
@@ -51,8 +52,8 @@ ALONE = (0.75, 1.25)  # the circuit's share on unseen prompts, as circuit-file/f
 def find(model: Model, prompts: int, seed: int, tell: Callable[[str], None] = lambda line: None) -> Search:
     """Steps 1 to 3 on a model. Raises NothingFound where it does not do the task."""
     search = Search(model, prompts, seed, tell=tell)
-    for step in (grow, prune):
-        step(search)
+    grow(search)
+    prune(search)
     return search
 
 
@@ -63,19 +64,16 @@ def _inputs(at: str) -> list[tuple[str, str]]:
 
 def grow(search: Search) -> None:
     """Steps 1 and 2."""
-    ranked, least = search.ranked(), torch.inf
-    sizes = [FIRST * 2**i for i in range(len(ranked)) if FIRST * 2**i < len(ranked)] + [len(ranked)]
-    for size in sizes:
-        [gap] = (1 - search.alone([set(ranked[:size])])).abs().tolist()
+    ranked, least, size = search.ranked(), torch.inf, 0
+    while least > GAP and size < len(ranked):
+        size = min(2 * size or FIRST, len(ranked))
+        [gap] = (1 - search.alone([ranked[:size]])).abs().tolist()
         search.tell(f"the first {size} of {len(ranked)} heads at their positions miss {gap:.0%}")
         if gap < least:
             least, search.found = gap, set(ranked[:size])
-        if gap <= GAP:
-            return
-    while least > GAP:
-        others = [place for place in ranked if place not in search.found][:CANDIDATES]
+    while least > GAP and (others := [place for place in ranked if place not in search.found][:CANDIDATES]):
         gaps = (1 - search.alone([search.found | {place} for place in others])).abs()
-        if not others or least - gaps.min() < HEAD_NEEDED:
+        if least - gaps.min() < HEAD_NEEDED:
             return
         least = float(gaps.min())
         head, at = others[int(gaps.argmin())]
@@ -97,10 +95,11 @@ def prune(search: Search) -> None:
         needed = effects / torch.tensor(floors, device=shares.device)
         least = [i for i in needed.argsort().tolist() if needed[i] < 1][: max(1, len(whole) // AT_ONCE)]
         for i in least:
-            if search.found - drops[i]:
-                search.found = search.found - drops[i]
-                names = " ".join(f"{head}" for head, _ in sorted(drops[i]))
-                [(_, at), *_] = drops[i]
+            left, gone = search.found - drops[i], sorted(search.found & drops[i])
+            if left and gone:
+                search.found = left
+                names = " ".join(str(head) for head, _ in gone)
+                [(_, at), *_] = gone
                 search.dropped.append(f"{names} at {at}: {float(effects[i]):.1%}")
                 search.tell(f"dropped {search.dropped[-1]} of the logit difference")
         if search.found == whole:
@@ -136,15 +135,8 @@ def check(search: Search) -> Estimate:
     z = search.model.run(abc.tokens, last=abc.positions["END"], keep=("z",))["z"]
     whole = run.logit_difference(batch.answers)
     check_task(search.model, whole)
-    [differences] = run_circuits(
-        search.model.weights,
-        run,
-        [by_head(search.found)],
-        positions=batch.positions,
-        values=means_by_group(z, abc.template),
-        answers=batch.answers,
-    )
-    alone = ratio_of_means(differences, whole)
+    [found] = differences(search.model, run, batch, means_by_group(z, abc.template), [search.found])
+    alone = ratio_of_means(found, whole)
     least, most = ALONE
     if not least <= alone.low <= alone.high <= most:
         raise NothingFound(

@@ -107,7 +107,8 @@ def change_of_mlps_beside(model: Model, run: Run) -> Tensor:
     """
     prompt = torch.arange(len(run.tokens), device=run.last.device)
     layer = prompt % model.weights.n_layers
-    edits = [Edit("z", one, partial(_flip, prompts=layer == one)) for one in range(model.weights.n_layers)]
+    flips = _flipped_where(run, model.weights, ["z"])
+    edits = [Edit(site, one, partial(_flip, prompts=prompts)) for (site, one), prompts in flips.items()]
     edited = model.run(run.tokens, last=run.last, keep=("mlp_out",), edits=edits)
     before, after = (one["mlp_out"][layer, prompt] for one in (run, edited))
     return (after - before).abs().amax((1, 2)) / before.abs().amax((1, 2))

@@ -108,6 +108,7 @@ SLIPS = {
     "a source that is no text": ("source = 3\n" + MOVERS, "source: 3 is no text"),
     "a band without its reason": (MOVERS + BAND.replace("why", "hwy"), "'hwy' is unknown: did you mean 'why'?"),
     "a band that is empty": (MOVERS + BAND.replace("0.2", "0.2, below = 0.1"), "accept: the band is empty"),
+    "bands that are no table": ("bands = 3\n" + MOVERS, "bands: 3 is no table of bands"),
     "a sender above": (SOUND.replace("1.2", "2.2"), "none of 'S-inhibition' is in a layer below any of 'name mover'"),
 }
 

@@ -46,8 +46,8 @@ def session_in(folder):
     ("name", "aside"),
     [
         ("gpt_neox", ["2 claims are about a stream between"]),
-        ("gemma2", ["1 claims are about an MLP beside"]),
-        ("opt", ["1 claims are about an MLP beside", "1 claims edit an activation"]),
+        ("gemma2", ["1 claim is about an MLP beside"]),
+        ("opt", ["1 claim is about an MLP beside", "1 claim is about edits of an activation"]),
     ],
 )
 def test_the_claims_about_tools_hold_of_any_family(name, aside, tmp_path):
