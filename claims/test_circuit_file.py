@@ -9,16 +9,17 @@ import pytest
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import RANDOM_CIRCUITS, path_in_words, writes_instead
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.instruments.copying import copy_hits, embedding_after_first_mlp
 from lib.judging.statistics import mean_over_prompts, share
 from lib.models.heads import Head, select, without
 
 pytestmark = pytest.mark.any_model
 
 
-def test_the_model_does_the_task(ioi, ioi_run, published, record):
+def test_the_model_does_the_task(ioi, ioi_run, stated_graph, published, record):
     """The indirect object's logit is above the subject's."""
     claim = published["circuit-file/logit-difference"]
+    record.show(stated_graph())
     differences = ioi_run.logit_difference(ioi.answers)
     worst = ioi.sentence(int(differences.argmin()))
     difference = record("logit difference", mean_over_prompts(differences), claim, worst_prompt=worst)
@@ -84,11 +85,10 @@ def test_every_head_copies_as_its_class_does(copying_member, model, name_tokens,
     assert score in claim
 
 
-def test_an_average_other_head_does_not_copy(copying_class, circuit_file, model, name_tokens, published, record):
+def test_an_average_other_head_does_not_copy(copying_class, circuit_file, copied, published, record):
     """Control: the average head outside the circuit does not copy as the {copying_class} heads do."""
     claim = published["circuit-file/others-copy"]
-    names = embedding_after_first_mlp(model.weights, name_tokens)
-    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=copying_class.copy_sign).double()
+    hits = copied[copying_class.copy_sign].double()
     record.head_map("Copy score", "share of names", hits.mean(-1), first_layer=1)
     above = {Head(head.layer - 1, head.index) for head in circuit_file.heads_at(copying_class.at) if head.layer}
     others = mean_over_prompts(without(hits, above).mean(0), of="names")

@@ -6,8 +6,8 @@ from ioi_fixtures.circuits.circuit import BACKUP_NAME_MOVERS, CIRCUIT_HEADS, NAM
 from ioi_fixtures.pytest_fixtures.drawings import attention_against_projection, attention_by_position, pattern_of
 from lib.instruments.attention import attention, value_weighted_attention
 from lib.instruments.attribution import attribution_by_head
-from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
-from lib.judging.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share
+from lib.instruments.copying import copy_hits, embedding_after_first_mlp
+from lib.judging.statistics import correlation, exact, mean_over_prompts, ratio_of_means, share, strongest
 from lib.models.heads import select, without
 
 every_name_mover = pytest.mark.parametrize("head", NAME_MOVERS, ids=str)
@@ -23,11 +23,10 @@ def test_every_name_mover_copies(head, model, name_tokens, published, record):
     assert score in claim
 
 
-def test_an_average_head_does_not_copy(model, name_tokens, published, record):
+def test_an_average_head_does_not_copy(copied, published, record):
     """Control: the average head's copy score is low, so copying tells name movers from other heads."""
     claim = published["name-movers/average-copy-score"]
-    names = embedding_after_first_mlp(model.weights, name_tokens)
-    hits = copy_hits_of_all(model.weights, names, name_tokens)
+    hits = copied[1]
     record.head_map("Copy score", "share of names", hits.double().mean(-1), first_layer=1)
     score = record("mean copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim)
     assert score in claim
@@ -42,11 +41,11 @@ def test_every_name_mover_copies_the_names_of_the_prompts(head, model, names_in_
     assert score in claim
 
 
-def test_an_average_head_does_not_copy_the_names_of_the_prompts(model, names_in_prompts, published, record):
+def test_an_average_head_does_not_copy_the_names_of_the_prompts(copied_in_prompts, published, record):
     """Control: given the same, the average head does not write the name that stands there."""
     claim = published["name-movers/average-copy-score-in-prompts"]
-    hits = copy_hits_of_all(model.weights, *names_in_prompts)
-    score = record("mean copy score in prompts", mean_over_prompts(hits.double().mean((0, 1, 2))), claim)
+    hits = copied_in_prompts[1].double().mean((0, 1, 2))
+    score = record("mean copy score in prompts", mean_over_prompts(hits), claim)
     assert score in claim
 
 
@@ -184,6 +183,6 @@ def test_no_head_outside_the_circuit_writes_the_answer(model, ioi, ioi_run, publ
     attribution = attribution_by_head(ioi_run, model.weights, ioi.answers)
     record.head_map("Direct logit attribution", "logit difference", attribution.mean(-1))
     outside = without(attribution, CIRCUIT_HEADS)
-    strongest = outside[outside.mean(-1).abs().argmax()]
-    written = record("strongest attribution outside the circuit", mean_over_prompts(strongest), claim)
+    most = outside[strongest(outside.mean(-1))]
+    written = record("strongest attribution outside the circuit", mean_over_prompts(most), claim)
     assert written in claim

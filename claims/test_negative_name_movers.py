@@ -6,7 +6,7 @@ from ioi_fixtures.circuits.circuit import NEGATIVE_NAME_MOVERS
 from ioi_fixtures.pytest_fixtures.drawings import attention_against_projection, pattern_of
 from lib.instruments.attention import attention
 from lib.instruments.attribution import attribution_by_head
-from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.instruments.copying import copy_hits, embedding_after_first_mlp
 from lib.judging.statistics import correlation, exact, mean_over_prompts, share
 
 every_negative = pytest.mark.parametrize("head", NEGATIVE_NAME_MOVERS, ids=str)
@@ -32,11 +32,10 @@ def test_no_negative_name_mover_copies_as_it_stands(head, model, name_tokens, pu
     assert score in claim
 
 
-def test_an_average_head_does_not_copy_with_its_sign_flipped(model, name_tokens, published, record):
+def test_an_average_head_does_not_copy_with_its_sign_flipped(copied, published, record):
     """Control: with signs flipped, the average head does not copy either."""
     claim = published["negative-name-movers/average-copy-score"]
-    names = embedding_after_first_mlp(model.weights, name_tokens)
-    hits = copy_hits_of_all(model.weights, names, name_tokens, sign=-1)
+    hits = copied[-1]
     record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1), first_layer=1)
     score = record(
         "mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim
@@ -56,12 +55,12 @@ def test_every_negative_name_mover_copies_the_names_of_the_prompts_with_its_sign
 
 
 def test_an_average_head_does_not_copy_the_names_of_the_prompts_with_its_sign_flipped(
-    model, names_in_prompts, published, record
+    copied_in_prompts, published, record
 ):
     """Control: given the same and with signs flipped, the average head does not write the name that stands there."""
     claim = published["negative-name-movers/average-copy-score-in-prompts"]
-    hits = copy_hits_of_all(model.weights, *names_in_prompts, sign=-1)
-    score = record("mean negative copy score in prompts", mean_over_prompts(hits.double().mean((0, 1, 2))), claim)
+    hits = copied_in_prompts[-1].double().mean((0, 1, 2))
+    score = record("mean negative copy score in prompts", mean_over_prompts(hits), claim)
     assert score in claim
 
 

@@ -9,7 +9,7 @@ from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS, NAME_MOVERS, S_INHIBITI
 from ioi_fixtures.circuits.signals import CELL_VARIANTS, fit_error, signal_coefficient
 from ioi_fixtures.pytest_fixtures.drawings import attention_by_position, differences_by_signal, pattern_of
 from lib.instruments.attention import attention
-from lib.judging.statistics import mean_over_prompts, ratio_of_means
+from lib.judging.statistics import mean_over_prompts, ratio_of_means, strongest
 from lib.models.heads import select, without
 
 every_s_inhibition_head = pytest.mark.parametrize("head", S_INHIBITION, ids=str)
@@ -61,8 +61,8 @@ def test_no_other_head_acts_through_name_mover_queries_as_much(paths_to_name_mov
     effects = paths_to_name_mover_queries - whole.difference
     record.head_map("Paths to the name movers' queries", "logit difference", effects.mean(-1))
     effects = without(effects, CIRCUIT_HEADS)
-    strongest = effects[effects.mean(-1).abs().argmax()]
-    effect = record("strongest other path to name movers' queries", whole.share(strongest), claim)
+    most = effects[strongest(effects.mean(-1))]
+    effect = record("strongest other path to name movers' queries", whole.share(most), claim)
     assert effect in claim
 
 

@@ -221,10 +221,12 @@ def _types(types: Mapping[str, Mapping[str, Session]], measured: Mapping[str, tu
     yield from ("", "## What drift allows as rounding", "")
     yield "How far a prompt's or a figure's number x was moved by any setting, as a share of 1 + |x|, and what"
     yield from ("`ROUNDING` in baselines.py allows.", "")
-    yield from ("| number type | settings | moved by | figure | allowed | room |", "|---" * 6 + "|")
+    yield from ("| number type | model | settings | claims | moved by | figure | allowed | room |", "|---" * 8 + "|")
     for dtype, (share, label) in measured.items():
         room = "∞" if not share else f"{ROUNDING[dtype] / share:.3g}"
-        yield f"| {dtype} | {len(types[dtype])} | {share:.2g} | {label} | {ROUNDING[dtype]:.2g} | {room} |"
+        one = next(iter(types[dtype].values()))
+        asked = f"{one.subjects[0].name} | {len(types[dtype])} | {len(one.claims)}"
+        yield f"| {dtype} | {asked} | {share:.2g} | {label} | {ROUNDING[dtype]:.2g} | {room} |"
 
 
 def _wrong(wrong: Sequence[str]) -> Iterator[str]:

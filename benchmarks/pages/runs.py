@@ -7,6 +7,9 @@ taken for it. A model that the run before used is still loaded (see `kept` in io
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -39,6 +42,28 @@ def run(name: str, *arguments: str) -> Session:
             record.unlink(missing_ok=True)
             raise RuntimeError(f"the claims could not be run: see {log}")
     return kept(name)
+
+
+def run_apart(name: str, *arguments: str) -> tuple[Session, int]:
+    """The same in a process of its own, with the most memory that it held, in bytes; both are kept.
+
+    Raises RuntimeError as `run` does.
+    """
+    record = _record(name)
+    peak = record.with_name("peak.txt")
+    if not peak.is_file():
+        record.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pytest", str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", *arguments]
+        log = record.with_name("log.txt")
+        with log.open("w") as file:
+            begun = subprocess.Popen(
+                [*command, "--claims-report", str(record.parent)], stdout=file, stderr=file, cwd=ROOT
+            )
+            _, status, used = os.wait4(begun.pid, 0)
+        if os.waitstatus_to_exitcode(status) not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            raise RuntimeError(f"the claims could not be run: see {log}")
+        peak.write_text(f"{used.ru_maxrss * 1024}\n", encoding="utf-8")  # Linux counts KiB
+    return kept(name), int(peak.read_text(encoding="utf-8"))
 
 
 def kept(name: str) -> Session | None:

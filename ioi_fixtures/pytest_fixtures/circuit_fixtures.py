@@ -203,13 +203,14 @@ def path_in_words(edge: Edge, weights: Weights) -> str:
 
 
 @pytest.fixture(scope="session")
-def path_change(
+def patched_edge(
     circuit_file: CircuitFile, model: Model, ioi: Batch, ioi_run: Run, abc_run: Run
-) -> Callable[[Edge], tuple[Tensor, Tensor]]:
-    """How much patching a path changes the logit difference, in size: that from a class, and the mean over sets of as
-    many other heads. Each prompt counts with the sign of the mean over prompts. Two tensors [batch]"""
+) -> Callable[[Edge], Tensor]:
+    """The change of the logit difference by patching a path: that from a class, then those from sets of as many other
+    heads. [set batch]"""
 
-    def change(edge: Edge) -> tuple[Tensor, Tensor]:
+    @cache
+    def change(edge: Edge) -> Tensor:
         others = other_senders(
             edge.sender.heads, edge.receiver.heads, edge.sender.at, circuit_file.places, n_heads=model.weights.n_heads
         )
@@ -223,7 +224,18 @@ def path_change(
             position=ioi.positions[edge.sender.at],
             senders=[edge.sender.heads, *others],
         )
-        change = patched - ioi_run.logit_difference(ioi.answers)
+        return patched - ioi_run.logit_difference(ioi.answers)
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def path_change(patched_edge: Callable[[Edge], Tensor]) -> Callable[[Edge], tuple[Tensor, Tensor]]:
+    """How much patching a path changes the logit difference, in size: that from a class, and the mean over sets of as
+    many other heads. Each prompt counts with the sign of the mean over prompts. Two tensors [batch]"""
+
+    def change(edge: Edge) -> tuple[Tensor, Tensor]:
+        change = patched_edge(edge)
         in_size = change * change.mean(-1, keepdim=True).sign()
         return in_size[0], in_size[1:].mean(0)
 

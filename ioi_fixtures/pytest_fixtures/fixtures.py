@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-import torch
 from torch import Tensor
 
 from ioi_fixtures.pytest_fixtures.encoding import encode_for, hash_prompts, start_token
@@ -22,14 +21,13 @@ from ioi_fixtures.pytest_fixtures.selection import (
 from ioi_fixtures.pytest_fixtures.subjects import Subject
 from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.prompt_files import Chosen
-from ioi_fixtures.sentences.prompts import Batch, Prompt, check_words
+from ioi_fixtures.sentences.prompts import Batch, Prompt
 from lib.instruments.ablation import means_by_group
 from lib.instruments.attention import attended_and_written
-from lib.instruments.composition import composition, eigenvalue_scores, token_loop
-from lib.instruments.copying import embedding_after_first_mlp
+from lib.instruments.composition import composition, eigenvalue_scores
 from lib.judging.measurements import Subject as SubjectRecord
 from lib.judging.recorder import Recorder
-from lib.models.activations import Run, at_positions
+from lib.models.activations import Run
 from lib.models.attention_weights import AttentionWeights, read_attention_weights
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
@@ -245,34 +243,6 @@ def abc_again(
 def abc_means(every_abc: tuple[Batch, Run], mean_groups: Tensor, prompts: tuple[Prompt, ...]) -> Tensor:
     """Mean head outputs over ABC prompts of the same template. [layer batch pos head d_head]"""
     return means_by_group(every_abc[1]["z"], mean_groups)[:, : len(prompts)]
-
-
-@pytest.fixture(scope="session")
-def name_tokens(model: Model, names: tuple[str, ...]) -> Tensor:
-    """Token ids of every first name. int64 [name]"""
-    ids = check_words(model.tokenizer, names)
-    return torch.tensor([ids[name] for name in names], device=model.device)
-
-
-@pytest.fixture(scope="session")
-def full_ov_eigenvalues(model: Model) -> Tensor:
-    """How positive the eigenvalues of each head's full OV circuit are, from tokens after the first MLP to logits.
-
-    Published for none of these heads. The first MLP is part of it, since without that GPT-2 small's logit difference
-    reverses its sign (Wang et al. 2022, App. J) and copy scores are published with it. [layer head]
-    """
-    vocabulary = torch.arange(model.weights.W_E.shape[0], device=model.device)
-    embedding = embedding_after_first_mlp(model.weights, vocabulary, dtype=torch.float64)
-    return eigenvalue_scores(model.weights, loop=token_loop(embedding, model.weights.W_U))
-
-
-@pytest.fixture(scope="session")
-def names_in_prompts(ioi: Batch, ioi_run: Run) -> tuple[Tensor, Tensor]:
-    """The residual stream after the first block where IO, S1 and S2 stand, and the tokens that stand there.
-    [name batch d_model], [name batch]"""
-    where = [ioi.positions[name] for name in ("IO", "S1", "S2")]
-    streams = [at_positions(ioi_run["resid_pre"][1], position) for position in where]
-    return torch.stack(streams), torch.stack([at_positions(ioi.tokens, position) for position in where])
 
 
 @pytest.fixture(scope="session")

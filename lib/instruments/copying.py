@@ -8,6 +8,9 @@ biases are folded into b_O here and left out, so the authors' score of a model t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -37,16 +40,28 @@ def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, to
     """
     if sign not in (1, -1):
         raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")
+    return _among_top(sign * _written(weights, head, resid) + weights.b_U, tokens, top)
+
+
+def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5) -> Mapping[int, Tensor]:
+    """`copy_hits` of every head after the first layer, whose heads come before the first MLP, by sign: of 1 and of -1,
+    for the cost of one. Two of bool [layer-1 head ...]"""
+    hits: Mapping[int, list[Tensor]] = {1: [], -1: []}
+    for layer, index in product(range(1, weights.n_layers), range(weights.n_heads)):
+        written = _written(weights, Head(layer, index), resid)
+        for sign, of_sign in hits.items():
+            of_sign.append(_among_top(sign * written + weights.b_U, tokens, top))
+    return {sign: torch.stack(found).unflatten(0, (-1, weights.n_heads)) for sign, found in hits.items()}
+
+
+def _written(weights: Weights, head: Head, resid: Tensor) -> Tensor:
+    """The logits that a head's output makes of `resid`, without b_U. [... vocabulary]"""
     layer, index = head
-    written = sign * (resid @ weights.W_V[layer, index // weights.architecture.group] @ weights.W_O[head])
+    written = resid @ weights.W_V[layer, index // weights.architecture.group] @ weights.W_O[head]
     if weights.post_attention is not None:  # whose scale the final norm undoes as well
         written = written * weights.post_attention[layer]
-    logits = normalize(written, weights) @ weights.W_U + weights.b_U
+    return normalize(written, weights) @ weights.W_U
+
+
+def _among_top(logits: Tensor, tokens: Tensor, top: int) -> Tensor:
     return (logits.topk(top, dim=-1).indices == tokens[..., None]).any(-1)
-
-
-def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5, sign: int = 1) -> Tensor:
-    """`copy_hits` of every head after the first layer, whose heads come before the first MLP. [layer-1 head ...]"""
-    heads = (Head(layer, index) for layer in range(1, weights.n_layers) for index in range(weights.n_heads))
-    hits = [copy_hits(weights, head, resid, tokens, top=top, sign=sign) for head in heads]
-    return torch.stack(hits).unflatten(0, (-1, weights.n_heads))

@@ -143,6 +143,7 @@ class Edge(_Part):
     source: str
     target: str
     value: Number | None = None
+    says: str = ""  # what goes along it
 
 
 class Graph(_Part):

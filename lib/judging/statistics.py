@@ -27,6 +27,7 @@ AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
 # is a figure and no verdict.
 FEWEST_FOR_A_VERDICT = 16
+RESOLUTION = 1e-4  # logits; of nothing, float32 makes some 1e-6 (docs/evidence/MACHINES.md)
 # A resample without the one prompt that says otherwise than all others has hardly an error of its own, or none, and
 # would lie any number of those off. None counts for more than this: so many errors away is the exact upper limit
 # (Garwood 1936) of a rare thing seen once, at the confidence of two looks.
@@ -138,6 +139,15 @@ def exact(value: float) -> Estimate:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return Estimate(float(value), float(value), float(value), 1, "exact")
+
+
+def strongest(means: Tensor) -> int:
+    """Which of `means` [n], in logits, is the largest in size; of those within RESOLUTION of it, the first.
+
+    Where all are nothing but rounding, the largest would be another one on each machine.
+    """
+    sizes = means.abs()
+    return int((sizes >= sizes.max() - RESOLUTION).nonzero()[0])
 
 
 def prompts_needed(estimate: Estimate, edge: float) -> float:

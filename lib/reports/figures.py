@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from lib.judging.drawings import Bars, Drawing, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
+from lib.judging.drawings import Bars, Drawing, Edge, Graph, HeadMap, Lines, Pattern, Scatter, Series, Table
 from lib.one_line import counted
 
 PRINTED_SHARE = 0.05  # of the largest value: smaller cells are pale, and their numbers would bury the others
@@ -55,7 +55,7 @@ def describe(drawing: Drawing) -> str:
         case Bars(bars=bars, unit=unit):
             pairs, what = [(bar.label, bar.value) for bar in bars], f"{len(bars)} values in {unit}"
         case Graph(edges=edges, unit=unit):
-            pairs = [(f"{edge.source} to {edge.target}", edge.value) for edge in edges if edge.value is not None]
+            pairs = [(_path(edge), edge.value) for edge in edges if edge.value is not None]
             what = f"{len(drawing.nodes)} nodes and {len(edges)} edges, in {unit}"
         case Scatter() | Lines():
             pairs = []
@@ -214,10 +214,10 @@ def _graph(drawing: Graph) -> tuple[list[dict], dict]:
         data[-1] |= {"hoverinfo": "skip", "showlegend": False, "opacity": 0.7}
     told = [edge for edge in drawing.edges if edge.value is not None]
     middles = [[(place[edge.source][i] + place[edge.target][i]) / 2 for edge in told] for i in (0, 1)]
-    words = [f"{_text(edge.source)} to {_text(edge.target)}: {edge.value:+.3g}" for edge in told]
+    words = [f"{_text(_path(edge))}: {edge.value:+.3g}" for edge in told]
     data.append({"type": "scatter", "x": middles[0], "y": middles[1], "text": words, "mode": "markers"})
     data[-1] |= {"marker": {"size": 9, "opacity": 0}, "hovertemplate": "%{text}<extra></extra>", "showlegend": False}
-    senders = {edge.source for edge in told}
+    beside = {edge.source for edge in told} - {edge.target for edge in told}
     for i, group in enumerate(dict.fromkeys(node.group for node in drawing.nodes)):
         members = [node for node in drawing.nodes if node.group == group]
         data.append(
@@ -228,14 +228,21 @@ def _graph(drawing: Graph) -> tuple[list[dict], dict]:
                 "text": [_text(node.name) for node in members],
                 "name": _text(group),
                 "mode": "markers+text",
-                # Beside a node that sends, whose edges leave to the right; above one that is only reached.
-                "textposition": ["middle left" if node.name in senders else "top center" for node in members],
+                # Beside a node that only sends, whose edges leave to the right; above one that is reached.
+                "textposition": ["middle left" if node.name in beside else "top center" for node in members],
                 "cliponaxis": False,
                 "marker": {"color": _colour(i), "symbol": SYMBOLS[i % len(SYMBOLS)], "size": 12},
                 "hovertemplate": "%{text}",
             }
         )
-    return data, {"xaxis": BARE | {"automargin": True}, "yaxis": BARE, "height": 640, "hovermode": "closest"}
+    rows = [node.row for node in drawing.nodes]
+    span = (max(rows, default=0) - min(rows, default=0)) or 1.0
+    heights = {"range": [min(rows, default=0) - 0.06 * span, max(rows, default=0) + 0.14 * span]}  # room for a label
+    return data, {"xaxis": BARE | {"automargin": True}, "yaxis": BARE | heights, "height": 640, "hovermode": "closest"}
+
+
+def _path(edge: Edge) -> str:
+    return f"{edge.source} to {edge.target}{edge.says and f' ({edge.says})'}"
 
 
 def _axis(title: str) -> dict:

@@ -72,7 +72,7 @@ def test_the_heads_value_bias_is_left_out_though_it_could_decide_the_score():
 def test_hits_are_those_of_the_definition_spelled_out(top, sign):
     weights, tokens = random_model(n_layer=3, n_head=2, n_embd=24).weights, torch.arange(3, 43)
     resid = embedding_after_first_mlp(weights, tokens)
-    everyone = copy_hits_of_all(weights, resid, tokens, top=top, sign=sign)
+    everyone = copy_hits_of_all(weights, resid, tokens, top=top)[sign]
     assert everyone.shape == (2, 2, 40)
     for layer, index in ((1, 0), (1, 1), (2, 0), (2, 1)):
         for row, token in enumerate(tokens):
@@ -82,9 +82,9 @@ def test_hits_are_those_of_the_definition_spelled_out(top, sign):
             assert everyone[layer - 1, index, row].item() == (token.item() in best)
     assert everyone.any()
     assert not everyone.all()
+    assert torch.equal(everyone[1, 0], copy_hits(weights, Head(2, 0), resid, tokens, top=top, sign=sign))
     if (top, sign) == (5, 1):
-        assert torch.equal(everyone, copy_hits_of_all(weights, resid, tokens))
-        assert torch.equal(everyone[1, 0], copy_hits(weights, Head(2, 0), resid, tokens))
+        assert torch.equal(everyone, copy_hits_of_all(weights, resid, tokens)[1])
 
 
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():

@@ -79,8 +79,8 @@ READING = {
     "attribution": lambda model, batch, run: attribution.attribution_by_head(run, model.weights, batch.answers),
     "logit lens": lambda model, batch, run: attribution.logit_lens(run, model.weights, batch.answers),
     "top tokens": lambda model, batch, run: readout.top_tokens(run, model.weights, 0),
-    "copy scores": lambda model, batch, run: copying.copy_hits_of_all(
-        model.weights, model.weights.W_E[:9], torch.arange(9, device=run.tokens.device)
+    "copy scores": lambda model, batch, run: torch.stack(
+        [*copying.copy_hits_of_all(model.weights, model.weights.W_E[:9], run.tokens.new_tensor(range(9))).values()]
     ),
     "composition": lambda model, batch, run: composition.composition(model.weights, "K").nan_to_num(),
     "eigenvalues": lambda model, batch, run: composition.eigenvalue_scores(model.weights),

@@ -11,6 +11,7 @@ from lib.judging import statistics
 from lib.judging.references import Band
 from lib.judging.statistics import (
     FEWEST_FOR_A_VERDICT,
+    RESOLUTION,
     Estimate,
     confidence,
     correlation,
@@ -20,6 +21,7 @@ from lib.judging.statistics import (
     prompts_needed,
     ratio_of_means,
     share,
+    strongest,
 )
 
 
@@ -259,3 +261,14 @@ def test_more_prompts_than_a_file_has_are_not_advised():
 def test_an_exact_figure_is_never_inconclusive():
     assert Band(above=3.0).judge(exact(3.0)) == "pass"
     assert Band(above=3.0).judge(exact(2.999)) == "fail"
+
+
+def test_the_strongest_is_the_largest_in_size():
+    assert strongest(torch.tensor([0.1, -0.5, 0.3])) == 1
+
+
+def test_of_what_is_nothing_but_rounding_the_first_is_taken():
+    means = torch.tensor([1e-6, -3e-6, 2e-6])
+    assert strongest(means) == strongest(means.flip(0)) == 0
+    assert strongest(torch.tensor([0.2, 0.2 + RESOLUTION / 2, 0.2 - 2 * RESOLUTION])) == 0
+    assert strongest(torch.tensor([0.2, 0.2 + 2 * RESOLUTION])) == 1

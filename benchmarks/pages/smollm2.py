@@ -1,0 +1,197 @@
+"""A real language model under test: do its claims hold, how well, and can they fail? Writes docs/evidence/SMOLLM2.md.
+
+Asked are the model as it is (with time and memory of the whole run), 30 seeds of other prompts, and copies in which one
+thing is broken, each of which the claims that name the mechanism have to fail. The runs are kept (see runs.py), so the
+program may be stopped and go on; `--only` makes runs of some kinds and writes no page. The exit status is 1 where a
+broken copy survives, the neutral one fails a claim, or more than one seed does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from benchmarks.pages import evidence
+from benchmarks.pages.evidence import ABOUT_TOOLS
+from benchmarks.pages.mutants import difference, failing
+from benchmarks.pages.runs import ROOT, UNSEEDED, in_short, kept, run, run_apart, short
+from ioi_fixtures import smollm2
+from ioi_fixtures.circuits.library import path_of
+from ioi_fixtures.published import FOLDER as PUBLISHED
+from ioi_fixtures.smollm2 import broken
+from ioi_fixtures.smollm2.broken import BROKEN, NEUTRAL
+from lib.judging.measurements import Session
+from lib.judging.statistics import share
+from lib.judging.verdicts import is_control
+
+NAME = "SMOLLM2.md"
+SEEDS = range(30)
+PROMPTS = 24  # of a broken copy: one look
+FIGURES = "test_circuit_file.py"
+SECONDS, BYTES = 240, 6e9  # what a whole run may take, on two cores
+MOST_ALARMS = 1
+KINDS = ("whole", "seeds", "broken")
+
+
+def whole() -> tuple[Session, int]:
+    """`make real`, with the most memory it held."""
+    return run_apart("smollm2", "--claims-model", smollm2.NAME)
+
+
+def of_seed(seed: int) -> Session:
+    """On other prompts. Claims whose figures the seed does not change, and copy scores, are left to the whole run."""
+    less = [f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED]
+    asked = ("--claims-model", smollm2.NAME, "--claims-seed", str(seed), "-k", "not copies and not copy")
+    return run(f"smollm2-prompts-{seed}", *asked, *less)
+
+
+def of_broken(name: str) -> Session:
+    """A broken copy, on few prompts; the neutral one, which may fail nothing, on as many as the model itself."""
+    more = () if name == NEUTRAL else ("--claims-prompts", str(PROMPTS))
+    run_of_it = f"smollm2-{name}"
+    if not kept(run_of_it):
+        with tempfile.TemporaryDirectory(prefix="broken-") as folder:
+            asked = ("--claims-model", str(broken.write(name, Path(folder))), "--claims-circuit", smollm2.NAME)
+            run(run_of_it, *asked, *more, f"--ignore={ROOT / 'claims' / ABOUT_TOOLS}")
+    return kept(run_of_it)
+
+
+def survived(name: str, session: Session) -> list[str]:
+    """Beginnings of claims that name what is broken, where none fails; of the neutral copy, what does not hold."""
+    if name == NEUTRAL:
+        return not_holding(session)
+    failed = [in_short(claim) for claim in failing(session)]
+    return [named for named in BROKEN[name].named if not any(one.startswith(named) for one in failed)]
+
+
+def not_holding(session: Session) -> list[str]:
+    """Claims that do not hold: they fail, or are inconclusive at the last look."""
+    return [short(claim) for claim in session.claims if claim.outcome != "passed"]
+
+
+def stated() -> str:
+    """A digest of what is claimed and accepted: the circuit file, the accepted bands, and the claims about it."""
+    files = (path_of(Path(smollm2.NAME)), PUBLISHED / "circuit_file.toml", ROOT / "claims" / FIGURES)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def problems(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mapping[str, Session]) -> list[str]:
+    """What must not be."""
+    wrong = [f"does not hold: {name}" for name in not_holding(whole)]
+    if whole.seconds > SECONDS:
+        wrong.append(f"the whole run took {whole.seconds:.0f} s, of {SECONDS} s")
+    if peak > BYTES:
+        wrong.append(f"the whole run held {peak / 1e9:.1f} GB, of {BYTES / 1e9:.0f} GB")
+    alarms = [seed for seed, session in seeds.items() if not_holding(session)]
+    if len(alarms) > MOST_ALARMS:
+        wrong.append(f"{len(alarms)} of {len(seeds)} seeds fail: {', '.join(map(str, alarms))}")
+    return wrong + [f"{name}: {one or 'nothing'}" for name, run in copies.items() for one in survived(name, run)]
+
+
+def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mapping[str, Session]) -> str:
+    """The whole of SMOLLM2.md."""
+    one, controls = whole.subjects[0], sum(map(is_control, whole.claims))
+    held = len(whole.claims) - len(not_holding(whole))
+    lines = [
+        "# SmolLM2-135M-Instruct, in 4 bits a weight: its circuit's claims, and copies they fail",
+        "",
+        f"Weights {one.weights_hash[:12]}; claims stated by {stated()} (circuit.toml, its bands and {FIGURES}). On "
+        f"{one.device}, {one.dtype}, torch {whole.versions['torch']}, transformer-lens "
+        f"{whole.versions['transformer-lens']}, {torch.get_num_threads()} threads.",
+        "",
+        f"**`make real`:** {held} of {len(whole.claims)} hold, {controls} of which are controls, on up to "
+        f"{one.prompts} prompts (looks: {whole.looks}), in {whole.seconds:.0f} s and {peak / 1e9:.1f} GB at the most.",
+        "",
+        f"## {len(SEEDS)} seeds of prompts",
+        "",
+        *of_seeds(seeds),
+        "",
+        "## Broken copies",
+        "",
+        f"{PROMPTS} prompts, one look. A claim counts where it fails outright. The neutral copy is asked as the model "
+        "is, and there every claim counts that does not hold.",
+        "",
+        "| broken | logit difference | claims that fail | of those that name it |",
+        "|---|---|---|---|",
+        *(of_copy(name, session) for name, session in copies.items()),
+        "",
+        *(f"- **{name}**: {', '.join(_failed(name, session)) or 'nothing fails.'}" for name, session in copies.items()),
+        "",
+        "## Figures of that run",
+        "",
+        "| claim | figure | measured | accepted |",
+        "|---|---|---|---|",
+        *figures(whole),
+        "",
+        "## What must not be",
+        "",
+        *(f"- {line}" for line in problems(whole, peak, seeds, copies) or ["nothing"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def of_seeds(seeds: Mapping[int, Session]) -> Iterator[str]:
+    """Which seeds fail what."""
+    failed = {seed: names for seed, session in seeds.items() if (names := not_holding(session))}
+    rate = share(torch.tensor([seed in failed for seed in seeds]))
+    asked = len(next(iter(seeds.values())).claims)
+    yield f"{asked} claims each: not those of {', '.join(UNSEEDED)}, nor copy scores, whose figures no seed changes."
+    interval = f"{rate.value:.2f}, 95% interval {rate.low:.2f} to {rate.high:.2f}"
+    yield f"Failing runs: {len(failed)} of {len(seeds)} ({interval})."
+    yield from ("", *(f"- seed {seed}: {', '.join(names)}" for seed, names in failed.items()))
+
+
+def _failed(name: str, session: Session) -> list[str]:
+    return not_holding(session) if name == NEUTRAL else [in_short(claim) for claim in failing(session)]
+
+
+def of_copy(name: str, session: Session) -> str:
+    """A row of the table of broken copies."""
+    failed, named = _failed(name, session), BROKEN[name].named
+    of_it = sum(any(claim.startswith(one) for one in named) for claim in failed) if named else ""
+    return f"| {name}: {BROKEN[name].says} | {difference(session):.2f} | {len(failed)} | {of_it} |"
+
+
+def figures(whole: Session) -> Iterator[str]:
+    """What was measured of the task and of everything that the circuit file states."""
+    for claim in whole.claims:
+        if FIGURES in claim.test or "behaviour" in claim.test:
+            for one in claim.measurements:
+                measured = f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] (N = {one.n})"
+                yield f"| {short(claim)} | {one.label} | {measured} | {one.published.accept} |"
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=KINDS, help="make runs of these kinds, and write no page")
+    parser.add_argument("--seeds", type=int, nargs="+", choices=SEEDS, default=SEEDS, help="with --only seeds: these")
+    asked = parser.parse_args()
+    kinds = asked.only or KINDS
+    if "whole" in kinds:
+        as_it_is, peak = whole()
+        print(f"whole: {as_it_is.seconds:.0f} s, {peak / 1e9:.1f} GB, {not_holding(as_it_is)} do not hold", flush=True)
+    for name in BROKEN if "broken" in kinds else ():
+        print(
+            f"{name}: {len(_failed(name, of_broken(name)))} fail; unseen: {survived(name, of_broken(name))}", flush=True
+        )
+    for seed in asked.seeds if "seeds" in kinds else ():
+        session = of_seed(seed)
+        print(f"seed {seed}: {session.seconds:.0f} s, {not_holding(session)} do not hold", flush=True)
+    if asked.only:
+        return 0
+    seeds, copies = {seed: of_seed(seed) for seed in SEEDS}, {name: of_broken(name) for name in BROKEN}
+    evidence.write(NAME, page(as_it_is, peak, seeds, copies), command="make real-evidence", of="other things")
+    wrong = problems(as_it_is, peak, seeds, copies)
+    print("\n".join(wrong) or "every broken copy is caught, and the seeds hold")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
