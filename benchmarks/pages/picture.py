@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 
 from benchmarks.pages import evidence
 from lib.judging.baselines import read_session
@@ -23,15 +24,20 @@ The first screen of `reports/claims.html`.
 """
 
 
-def main() -> None:
-    """Take the picture, and write the page that shows it."""
+def take(report: Path, picture: Path) -> None:
+    """The first screen of a report, as Chromium shows it. Raises SystemExit where there is none."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         raise SystemExit("there is no Chromium to take the picture with: apt-get install chromium")
     with tempfile.TemporaryDirectory() as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
-        options += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={PICTURE}", REPORT.as_uri()]
+        options += [f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}", report.as_uri()]
         subprocess.run([chromium, *options], check=True, capture_output=True, timeout=120)
+
+
+def main() -> None:
+    """Take the picture, and write the page that shows it."""
+    take(REPORT, PICTURE)
     evidence.write("REPORT.md", PAGE, command="make docs", session=read_session(REPORT.with_suffix(".json")))
 
 

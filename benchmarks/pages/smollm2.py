@@ -20,7 +20,8 @@ import torch
 from benchmarks.pages import evidence
 from benchmarks.pages.evidence import ABOUT_TOOLS
 from benchmarks.pages.mutants import difference, failing
-from benchmarks.pages.runs import ROOT, UNSEEDED, in_short, kept, run, run_apart, short
+from benchmarks.pages.picture import take
+from benchmarks.pages.runs import FOLDER, ROOT, UNSEEDED, in_short, kept, run, run_apart, short, sources
 from ioi_fixtures import smollm2
 from ioi_fixtures.circuits.library import path_of
 from ioi_fixtures.published import FOLDER as PUBLISHED
@@ -30,18 +31,19 @@ from lib.judging.measurements import Session
 from lib.judging.statistics import share
 from lib.judging.verdicts import is_control
 
-NAME = "SMOLLM2.md"
+NAME, RUN = "SMOLLM2.md", "smollm2"
+PICTURE = evidence.FOLDER / "smollm2.png"
 SEEDS = range(30)
 PROMPTS = 24  # of a broken copy: one look
 FIGURES = "test_circuit_file.py"
-SECONDS, BYTES = 240, 6e9  # what a whole run may take, on two cores
+SECONDS, BYTES = 240, 6 * 10**9  # what a whole run may take, on two cores
 MOST_ALARMS = 1
 KINDS = ("whole", "seeds", "broken")
 
 
 def whole() -> tuple[Session, int]:
     """`make real`, with the most memory it held."""
-    return run_apart("smollm2", "--claims-model", smollm2.NAME)
+    return run_apart(RUN, "--claims-model", smollm2.NAME)
 
 
 def of_seed(seed: int) -> Session:
@@ -107,6 +109,8 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
         "",
         f"**`make real`:** {held} of {len(whole.claims)} hold, {controls} of which are controls, on up to "
         f"{one.prompts} prompts (looks: {whole.looks}), in {whole.seconds:.0f} s and {peak / 1e9:.1f} GB at the most.",
+        "",
+        f"![The first screen of its report]({PICTURE.name})",
         "",
         f"## {len(SEEDS)} seeds of prompts",
         "",
@@ -187,6 +191,7 @@ def main() -> int:
     if asked.only:
         return 0
     seeds, copies = {seed: of_seed(seed) for seed in SEEDS}, {name: of_broken(name) for name in BROKEN}
+    take(FOLDER / sources() / RUN / "claims.html", PICTURE)
     evidence.write(NAME, page(as_it_is, peak, seeds, copies), command="make real-evidence", of="other things")
     wrong = problems(as_it_is, peak, seeds, copies)
     print("\n".join(wrong) or "every broken copy is caught, and the seeds hold")
