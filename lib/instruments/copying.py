@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lib.models.activations import Weights
-from lib.models.forward import Block, add_mlp_, normalize
+from lib.models.forward import Block, add_mlp_, norm_scale
 from lib.models.heads import Head
 
 
@@ -57,10 +57,14 @@ def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: in
 def _written(weights: Weights, head: Head, resid: Tensor) -> Tensor:
     """The logits that a head's output makes of `resid`, without b_U. [... vocabulary]"""
     layer, index = head
-    written = resid @ weights.W_V[layer, index // weights.architecture.group] @ weights.W_O[head]
+    values, W_O = resid @ weights.W_V[layer, index // weights.architecture.group], weights.W_O[head]
     if weights.post_attention is not None:  # whose scale the final norm undoes as well
-        written = written * weights.post_attention[layer]
-    return normalize(written, weights) @ weights.W_U
+        W_O = W_O * weights.post_attention[layer]
+    # As many products as d_head is wide in place of d_model: the norm's scale is one number a row, so it can wait.
+    scale = norm_scale(values @ W_O, weights)
+    if weights.architecture.norm == "LayerNorm":
+        W_O = W_O - W_O.mean(-1, keepdim=True)
+    return (values / scale) @ (W_O @ weights.W_U)
 
 
 def _among_top(logits: Tensor, tokens: Tensor, top: int) -> Tensor:
