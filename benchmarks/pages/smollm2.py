@@ -43,7 +43,7 @@ KINDS = ("whole", "seeds", "broken")
 
 def whole() -> tuple[Session, int]:
     """`make real`, with the most memory it held."""
-    return run_apart(RUN, "--claims-model", smollm2.NAME)
+    return run_apart(RUN, "--claims-model", smollm2.NAME, "--claims-memory", "3GiB")
 
 
 def of_seed(seed: int) -> Session:

@@ -7,7 +7,6 @@ difference of each prompt [batch] (of weights: of all). Out of scope: what a dif
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 
 from torch import Tensor
@@ -27,7 +26,9 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "logit difference": lambda weights, clean, other, answers: clean.logit_difference(answers),
         "logit lens": lambda weights, clean, other, answers: logit_lens(clean, weights, answers),
         "direct logit attribution": lambda weights, clean, other, answers: attribution_by_head(clean, weights, answers),
-        "activation patching of z": partial(patch_heads, site="z"),
+        "activation patching of z": lambda weights, clean, other, answers: patch_heads(
+            weights, clean, other, answers, site="z", position=clean.last
+        ),
         "path patching to the logits": path_patch_to_logits,
     }
 )
