@@ -1,7 +1,8 @@
 """The same interventions by the fast instruments and by plain hook loops, in one process: ratio, agreement, work.
 
-Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--device cuda] [--only paths minimality ...]. The model
-is a randomly initialised one of GPT-2 small's shape with its full vocabulary; prompts are random tokens of 15 to 21,
+Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--device cuda] [--only paths minimality ...], or with
+--shape pythia-160m or smollm2-135m. The model is a randomly initialised one of that shape, GPT-2 small's where none is
+named, with its full vocabulary; prompts are random tokens of 15 to 21,
 laid out like the published templates. A loop is timed on a sample of its passes and scaled, since all its passes cost
 the same; both sides use the same cached runs. FLOPs are counted by torch.utils.flop_counter: matrix products alone. On
 a GPU a second table counts launches, copies and synchronisation points of both sides. RESULTS.md holds what was
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -23,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import scaling
 from benchmarks.device import COSTS, costs, timed
+from benchmarks.shapes import PARTS_OF_SHAPES, SHAPES, case_of
 from benchmarks.work import PARTS, Case, Work, make_case
 from lib.models.model import CannotLoad, choose_device
 
@@ -119,7 +122,7 @@ def measured_on(n: int) -> str:
     return f"N = {n} prompts; {machine(torch.device('cpu'))}; {versions}."
 
 
-def compare(case: Case, parts: list[str]) -> None:
+def compare(case: Case, parts: Mapping[str, Callable[[Case], Iterable[Work]]]) -> None:
     """Print the table of every part, and on a GPU what it waits for."""
     device = case.model.device
     with FlopCounterMode(display=False) as counter:
@@ -127,21 +130,21 @@ def compare(case: Case, parts: list[str]) -> None:
     print("| work | passes | loop s | fast s | ratio | FLOP ratio | TFLOP | fast rate | loop rate | difference |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     done: list[Timing] = []
-    for part in parts:
+    for part, works in parts.items():
         timings = []
-        for work in PARTS[part](case):
+        for work in works(case):
             rate = matmul_rate(device)
             timings.append(measure(work, counter.get_total_flops(), device))
             print(row(timings[-1], max(rate, matmul_rate(device))), flush=True)
         done.append(total(f"{part}, together", timings))
         print(row(done[-1], matmul_rate(device)), flush=True)
-    if parts == list(PARTS):
+    if parts == PARTS:
         for pair, other in (("A", "-B"), ("B", "-A")):
             whole = [timing for part, timing in zip(parts, done, strict=True) if not part.endswith(other)]
             print(row(total(f"everything, with pair {pair}", whole), matmul_rate(device)), flush=True)
     if device.type == "cuda":
         print("\n| work: instrument / loop | " + " | ".join(COSTS) + " |\n|---" + "|---" * len(COSTS) + "|", flush=True)
-        for work in (work for part in parts for work in PARTS[part](case)):
+        for work in (work for works in parts.values() for work in works(case)):
             print(count(work, device), flush=True)
 
 
@@ -151,6 +154,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100, help="prompts in the batch")
     parser.add_argument("--threads", type=int, default=2, help="torch threads")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--shape", choices=SHAPES, help="a model of this shape instead of GPT-2 small's")
     parser.add_argument("--only", nargs="+", choices=[*PARTS, "scaling"], default=[*PARTS, "scaling"])
     options = parser.parse_args()
     try:
@@ -161,7 +165,10 @@ def main() -> None:
     torch.set_grad_enabled(False)
     rate = matmul_rate(device) / 1e9
     print(f"{machine(device)}; N = {options.prompts}; matrix products at {rate:.0f} GFLOP/s", flush=True)
-    parts = [part for part in options.only if part != "scaling"]
+    if options.shape:
+        compare(case_of(options.shape, options.prompts, device=options.device), PARTS_OF_SHAPES)
+        return
+    parts = {part: works for part, works in PARTS.items() if part in options.only}
     if parts:
         compare(make_case(options.prompts, device=options.device), parts)
     if "scaling" in options.only:

@@ -144,16 +144,16 @@ def removed_with(head: Head) -> set[Head]:
 def stream_works(case: Case, *, pair: str) -> Iterator[Work]:
     """Residual stream, attention and MLP outputs, clean into changed, by layer and position."""
     runs = (case.pairs[pair], case.clean, case.batch.answers)
-    columns = case.batch.tokens.shape[1]
+    columns, layers = case.batch.tokens.shape[1], case.model.weights.n_layers
     for site in STREAM_SITES:
         yield Work(
             f"{site} by layer and position, pair {pair}",
             partial(patch_stream, case.model.weights, *runs, site=site),
-            items=12 * columns,
+            items=layers * columns,
             passes_per_item=1,
             samples=tuple(
                 (at(where), partial(hook_loops.patch_stream, case.model, *runs, site, *where))
-                for where in ((0, 10), (6, 14))
+                for where in ((0, 10), (layers // 2, 14))
             ),
         )
 

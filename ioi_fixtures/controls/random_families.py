@@ -96,7 +96,11 @@ def save_random_of(name: str, directory: Path, *, words: tuple[str, ...] = ()) -
     """Write it, with a tokenizer, into `directory`: of numbered words, or of those given, each one token."""
     model_type, stated = FAMILIES[name]
     tokens = _of(words) if words else numbered_words(WORDS)
-    stated = {**stated, "vocab_size": len(tokens) + VOCABULARY - WORDS}
+    save_random_like(model_type, {**stated, "vocab_size": len(tokens) + VOCABULARY - WORDS}, directory, tokens)
+
+
+def save_random_like(model_type: str, stated: Mapping, directory: Path, tokens: PreTrainedTokenizerFast) -> None:
+    """Write a randomly initialised model of that type and config into `directory`, with its tokenizer."""
     torch.manual_seed(1)
     plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **stated))
     with torch.no_grad():
