@@ -39,14 +39,17 @@ def _names_not_fresh(patch: Patch) -> None:
 
 
 def _points(patch: Patch) -> None:
-    """Intervals of no width around every figure that has one."""
-    estimate = statistics._estimate
+    """Intervals of no width around every figure that has one, shares among them."""
 
-    def point(*given: object, **options: object) -> Estimate:
-        figure = estimate(*given, **options)
-        return replace(figure, low=figure.value, high=figure.value)
+    def points(estimate: Callable[..., Estimate]) -> Callable[..., Estimate]:
+        def point(*given: object, **options: object) -> Estimate:
+            figure = estimate(*given, **options)
+            return replace(figure, low=figure.value, high=figure.value)
 
-    patch.setattr(statistics, "_estimate", point)
+        return point
+
+    for name in ("_estimate", "share"):
+        patch.setattr(statistics, name, points(getattr(statistics, name)))
 
 
 def _pairs_apart(patch: Patch) -> None:

@@ -13,7 +13,7 @@ BAND = read_references(FOLDER)["instruments/intervals"]
 
 @pytest.mark.parametrize(
     ("fault", "told"),
-    [("intervals_points", {"mean", "ratio", "correlation"}), ("pairs_apart", {"correlation"})],
+    [("intervals_points", {"mean", "ratio", "correlation", "share"}), ("pairs_apart", {"correlation"})],
 )
 def test_broken_intervals_do_not_hold_it_as_often(fault, told, monkeypatch):
     """A ratio's interval is as wide with pairs apart: its width is that of the figure's own error, which keeps them."""
