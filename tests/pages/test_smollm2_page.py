@@ -70,6 +70,10 @@ def test_one_failing_seed_is_allowed(failing, says, copies):
     assert "- seed 0: that" in page(HELD, 10**9, seeds, copies)
 
 
+def test_seeds_that_were_not_asked_are_told(copies):
+    assert problems(HELD, 10**9, {0: HELD}, copies) == ["1 of 30 seeds were asked"]
+
+
 def test_a_run_that_is_slow_or_large_or_does_not_hold_must_not_be(copies):
     slow = session_of(this="failed").model_copy(update={"seconds": SECONDS + 60.0})
     assert problems(slow, BYTES + 10**9, SEEDS, copies) == [
