@@ -2,7 +2,7 @@
 
 Asked are the model as it is (with time and memory of the whole run), 30 seeds of other prompts, and copies in which one
 thing is broken, each of which the claims that name the mechanism have to fail. The runs are kept (see runs.py), so the
-program may be stopped and go on; `--only` makes runs of some kinds and writes no page. The exit status is 1 where a
+program may be stopped and go on; the page is about those that there are. The exit status is 1 where one is missing, a
 broken copy survives, the neutral one fails a claim, more than one seed does, or the whole run costs too much.
 """
 
@@ -50,13 +50,13 @@ def of_seed(seed: int) -> Session:
     """On other prompts. Claims whose figures the seed does not change, and copy scores, are left to the whole run."""
     less = [f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED]
     asked = ("--claims-model", smollm2.NAME, "--claims-seed", str(seed), "-k", "not copies and not copy")
-    return run(f"smollm2-prompts-{seed}", *asked, *less)
+    return run(f"{RUN}-prompts-{seed}", *asked, *less)
 
 
 def of_broken(name: str) -> Session:
     """A broken copy, on few prompts; the neutral one, which may fail nothing, on as many as the model itself."""
     more = () if name == NEUTRAL else ("--claims-prompts", str(PROMPTS))
-    run_of_it = f"smollm2-{name}"
+    run_of_it = f"{RUN}-{name}"
     if not kept(run_of_it):
         with tempfile.TemporaryDirectory(prefix="broken-") as folder:
             asked = ("--claims-model", str(broken.write(name, Path(folder))), "--claims-circuit", smollm2.NAME)
@@ -95,6 +95,7 @@ def problems(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Ma
     alarms = [seed for seed, session in seeds.items() if not_holding(session)]
     if len(alarms) > MOST_ALARMS:
         wrong.append(f"{len(alarms)} of {len(seeds)} seeds fail: {', '.join(map(str, alarms))}")
+    wrong += [f"{name} was not asked" for name in BROKEN if name not in copies]
     return wrong + [f"{name}: {one or 'nothing'}" for name, run in copies.items() for one in survived(name, run)]
 
 
@@ -107,7 +108,7 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
         "",
         f"Weights {one.weights_hash[:12]}; claims stated by {stated()} (circuit.toml, its bands and {FIGURES}). On "
         f"{one.device}, {one.dtype}, torch {whole.versions['torch']}, transformer-lens "
-        f"{whole.versions['transformer-lens']}, {torch.get_num_threads()} threads.",
+        f"{whole.versions['transformer-lens']}.",
         "",
         f"**`make real`:** {held} of {len(whole.claims)} hold, {controls} of which are controls, on up to "
         f"{one.prompts} prompts (looks: {whole.looks}), in {whole.seconds:.0f} s and {peak / 1e9:.1f} GB at the most.",
@@ -144,6 +145,9 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
 
 def of_seeds(seeds: Mapping[int, Session]) -> Iterator[str]:
     """Which seeds fail what."""
+    if not seeds:
+        yield "None was asked yet."
+        return
     failed = {seed: names for seed, session in seeds.items() if (names := not_holding(session))}
     rate = share(torch.tensor([seed in failed for seed in seeds]))
     asked = len(next(iter(seeds.values())).claims)
@@ -176,23 +180,20 @@ def figures(whole: Session) -> Iterator[str]:
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=KINDS, help="make runs of these kinds, and write no page")
-    parser.add_argument("--seeds", type=int, nargs="+", choices=SEEDS, default=SEEDS, help="these seeds, not all")
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS, help="make runs of these kinds; or none")
     asked = parser.parse_args()
-    kinds = asked.only or KINDS
-    if "whole" in kinds:
-        as_it_is, peak = whole()
-        print(f"whole: {as_it_is.seconds:.0f} s, {peak / 1e9:.1f} GB, {not_holding(as_it_is)} do not hold", flush=True)
-    for name in BROKEN if "broken" in kinds else ():
-        print(
-            f"{name}: {len(_failed(name, of_broken(name)))} fail; unseen: {survived(name, of_broken(name))}", flush=True
-        )
-    for seed in asked.seeds if "seeds" in kinds else ():
+    if "whole" in asked.only:
+        session, peak = whole()
+        print(f"whole: {session.seconds:.0f} s, {peak / 1e9:.1f} GB, {not_holding(session)} do not hold", flush=True)
+    for name in BROKEN if "broken" in asked.only else ():
+        session = of_broken(name)
+        print(f"{name}: {len(_failed(name, session))} fail; unseen: {survived(name, session)}", flush=True)
+    for seed in SEEDS if "seeds" in asked.only else ():
         session = of_seed(seed)
         print(f"seed {seed}: {session.seconds:.0f} s, {not_holding(session)} do not hold", flush=True)
-    if asked.only:
-        return 0
-    seeds, copies = {seed: of_seed(seed) for seed in asked.seeds}, {name: of_broken(name) for name in BROKEN}
+    as_it_is, peak = whole()
+    seeds = {seed: session for seed in SEEDS if (session := kept(f"{RUN}-prompts-{seed}"))}
+    copies = {name: session for name in BROKEN if (session := kept(f"{RUN}-{name}"))}
     take(FOLDER / sources() / RUN / "claims.html", PICTURE)
     evidence.write(NAME, page(as_it_is, peak, seeds, copies), command="make real-evidence", of="other things")
     wrong = problems(as_it_is, peak, seeds, copies)
