@@ -1,12 +1,16 @@
 """Copy scores: literal on a two-token toy, equal to the definition on a model, and blind to nothing they should see."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import random_model
-from lib.instruments.copying import copy_hits, copy_hits_of_all, embedding_after_first_mlp
+from lib.instruments.copying import _written, copy_hits, copy_hits_of_all, embedding_after_first_mlp
 from lib.models.activations import Weights
 from lib.models.architecture import Architecture
+from lib.models.forward import normalize
 from lib.models.heads import Head
 from tests.support.rounding import EQUAL, agree
 
@@ -85,6 +89,19 @@ def test_hits_are_those_of_the_definition_spelled_out(top, sign):
     assert torch.equal(everyone[1, 0], copy_hits(weights, Head(2, 0), resid, tokens, top=top, sign=sign))
     if (top, sign) == (5, 1):
         assert torch.equal(everyone, copy_hits_of_all(weights, resid, tokens)[1])
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+def test_what_is_scored_is_what_the_norm_makes_of_a_heads_output(family):
+    """Of each norm, and of output matrices that leave a mean behind."""
+    weights = random_of(family).weights
+    weights = replace(weights, W_O=weights.W_O + 0.1)
+    resid, head = weights.W_E[3:40], Head(2, 3)
+    output = resid @ weights.W_V[2, 3 // weights.architecture.group] @ weights.W_O[head]
+    if weights.post_attention is not None:
+        output = output * weights.post_attention[2]
+    logits = normalize(output, weights) @ weights.W_U
+    assert agree(_written(weights, head, resid), logits, EQUAL)
 
 
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
