@@ -12,12 +12,9 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from benchmarks.work import LAYOUTS, Case, Work, at, stream_works
-from ioi_fixtures.controls import hook_loops
+from benchmarks.work import Case, Work, alone, case_on, stream_works, to_heads, to_logits
 from ioi_fixtures.controls.random_families import save_random_like
-from ioi_fixtures.controls.random_model import numbered_words, other_names, other_subject, prompts
-from lib.instruments.ablation import means_by_group, run_circuits
-from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from ioi_fixtures.controls.random_model import numbered_words
 from lib.models.heads import Head
 from lib.models.model import load
 
@@ -66,56 +63,24 @@ def case_of(shape: str, n: int, *, device: str = "cpu") -> Case:
     with tempfile.TemporaryDirectory() as directory:
         save_random_like(model_type, config, Path(directory), numbered_words(config["vocab_size"]))
         model = load(Path(directory), name=shape, device=device, dtype="float32")
-    batch = prompts(n, vocab_size=config["vocab_size"], layouts=LAYOUTS).to(model.device)
-    pairs = {"A": other_subject(batch).run(model), "B": other_names(batch).run(model)}
-    return Case(model, batch, batch.run(model), pairs)
+    return case_on(model, n, config["vocab_size"])
 
 
 def path_works(case: Case) -> Iterator[Work]:
     """Every head to the logits, and to the queries of the movers in the last third."""
-    model, runs = case.model, (case.clean, case.pairs["B"], case.batch.answers)
-    layers, n_heads = model.weights.n_layers, model.weights.n_heads
+    layers, n_heads = case.model.weights.n_layers, case.model.weights.n_heads
     few = [Head(layer, 1) for layer in (0, layers // 2, 3 * layers // 4 - 1)]
-    yield Work(
-        "heads to logits",
-        partial(path_patch_to_logits, model.weights, *runs),
-        items=layers * n_heads,
-        passes_per_item=1,
-        samples=tuple((at(head), partial(hook_loops.path_to_logits, model, *runs, [head])) for head in few),
-    )
-    movers = [*circuit_of(layers, n_heads)[MOVERS]]
-    path = {"receivers": movers, "position": case.batch.positions["END"]}
-    yield Work(
-        "heads to movers' queries at END",
-        partial(path_patch_to_heads, model.weights, *runs, inputs="q", **path),
-        items=n_heads * max(mover.layer for mover in movers),
-        passes_per_item=2,
-        samples=tuple(
-            (at(head), partial(hook_loops.path_to_heads, model, *runs, [head], site="q", **path)) for head in few[:2]
-        ),
-    )
+    yield to_logits(case, few)
+    yield to_heads(case, "movers' queries at END", [*circuit_of(layers, n_heads)[MOVERS]], "q", "END", few[:2])
 
 
 def minimality_works(case: Case) -> Iterator[Work]:
     """Each of the twenty heads with its class: the circuit without the rest of it, and without all of it."""
-    model, batch = case.model, case.batch
-    classes = circuit_of(model.weights.n_layers, model.weights.n_heads)
+    classes = circuit_of(case.model.weights.n_layers, case.model.weights.n_heads)
     whole = {head: where for members in classes for head, where in members.items()}
     without = [gone for members in classes for head in members for gone in ({*members} - {head}, {*members})]
     circuits = [{head: where for head, where in whole.items() if head not in gone} for gone in without]
-    values = means_by_group(case.pairs["B"]["z"], batch.template)
-    settings = (batch.positions, values, batch.answers)
-    yield Work(
-        f"minimality of {len(whole)} heads, {len(circuits)} circuits",
-        lambda: run_circuits(
-            model.weights, case.clean, circuits, positions=batch.positions, values=values, answers=batch.answers
-        ),
-        items=len(circuits),
-        passes_per_item=1,
-        samples=tuple(
-            (at(i), partial(hook_loops.run_circuit, model, case.clean, circuits[i], *settings)) for i in (0, 21, 39)
-        ),
-    )
+    yield alone(case, f"minimality of {len(whole)} heads, {len(circuits)} circuits", circuits, (0, 21, 39))
 
 
 PARTS_OF_SHAPES: Mapping[str, Callable[[Case], Iterator[Work]]] = {

@@ -5,7 +5,7 @@ The heads are those of the published circuit at their addresses, since the work 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,7 +64,11 @@ class Work:
 def make_case(n: int, *, n_embd: int = 768, vocab_size: int = 50257, device: str = "cpu") -> Case:
     """A random model of GPT-2 small's depth and head width, and `n` prompts."""
     shape = {"n_layer": 12, "n_head": n_embd // 64, "n_embd": n_embd, "vocab_size": vocab_size}
-    model = random_model(**shape, dtype="float32", device=device)
+    return case_on(random_model(**shape, dtype="float32", device=device), n, vocab_size)
+
+
+def case_on(model: Model, n: int, vocab_size: int) -> Case:
+    """A model and its runs on `n` prompts of random tokens."""
     batch = prompts(n, vocab_size=vocab_size, layouts=LAYOUTS).to(model.device)
     pairs = {"A": other_subject(batch).run(model), "B": other_names(batch).run(model)}
     return Case(model, batch, batch.run(model), pairs)
@@ -75,59 +79,67 @@ def at(index: tuple[int, ...] | int) -> Callable[[Tensor], Tensor]:
     return lambda table: table[index]
 
 
-def path_works(case: Case) -> Iterator[Work]:
-    """The five path-patching experiments: every head sends."""
-    model, batch, clean, other = case.model, case.batch, case.clean, case.pairs["B"]
-    runs = (clean, other, batch.answers)
-    yield Work(
+def to_logits(case: Case, sampled: Sequence[Head]) -> Work:
+    """Every head's path to the logits; the loop patches those of some."""
+    model, runs = case.model, (case.clean, case.pairs["B"], case.batch.answers)
+    return Work(
         "heads to logits",
         partial(path_patch_to_logits, model.weights, *runs),
-        items=144,
+        items=model.weights.n_layers * model.weights.n_heads,
         passes_per_item=1,
+        samples=tuple((at(head), partial(hook_loops.path_to_logits, model, *runs, [head])) for head in sampled),
+    )
+
+
+def to_heads(
+    case: Case, name: str, receivers: Collection[Head], inputs: str, where: str, sampled: Sequence[Head]
+) -> Work:
+    """Every head's path to an input of some others, from all layers below the last of them."""
+    model, runs = case.model, (case.clean, case.pairs["B"], case.batch.answers)
+    path = {"receivers": receivers, "position": case.batch.positions[where]}
+    return Work(
+        f"heads to {name}",
+        partial(path_patch_to_heads, model.weights, *runs, inputs=inputs, **path),
+        items=model.weights.n_heads * max(layer for layer, _ in receivers),
+        passes_per_item=2,
         samples=tuple(
-            (at(head), partial(hook_loops.path_to_logits, model, *runs, [head])) for head in heads("0.1 5.5 9.9")
+            (at(head), partial(hook_loops.path_to_heads, model, *runs, [head], site=inputs, **path)) for head in sampled
         ),
     )
-    for name, receivers, inputs, where, below in (
-        ("name movers' queries at END", NAME_MOVERS, "q", "END", 10),
-        ("S-inhibition values at S2", S_INHIBITION, "v", "S2", 8),
-        ("S-inhibition keys at S2", S_INHIBITION, "k", "S2", 8),
-        ("induction keys at S1+1", INDUCTION, "k", "S1+1", 6),
+
+
+def alone(case: Case, name: str, circuits: Sequence[Mapping[Head, str]], sampled: Sequence[int]) -> Work:
+    """Circuits on their own, all else at its mean by template."""
+    values, answers = means_by_group(case.pairs["B"]["z"], case.batch.template), case.batch.answers
+    settings = {"positions": case.batch.positions, "values": values, "answers": answers}
+    return Work(
+        name,
+        partial(run_circuits, case.model.weights, case.clean, circuits, **settings),
+        items=len(circuits),
+        passes_per_item=1,
+        samples=tuple(
+            (at(i), partial(hook_loops.run_circuit, case.model, case.clean, circuits[i], **settings)) for i in sampled
+        ),
+    )
+
+
+def path_works(case: Case) -> Iterator[Work]:
+    """The five path-patching experiments: every head sends."""
+    yield to_logits(case, heads("0.1 5.5 9.9"))
+    for name, receivers, inputs, where in (
+        ("name movers' queries at END", NAME_MOVERS, "q", "END"),
+        ("S-inhibition values at S2", S_INHIBITION, "v", "S2"),
+        ("S-inhibition keys at S2", S_INHIBITION, "k", "S2"),
+        ("induction keys at S1+1", INDUCTION, "k", "S1+1"),
     ):
-        path = {"receivers": receivers, "position": batch.positions[where]}
-        yield Work(
-            f"heads to {name}",
-            partial(path_patch_to_heads, model.weights, *runs, inputs=inputs, **path),
-            items=12 * below,
-            passes_per_item=2,
-            samples=tuple(
-                (at(head), partial(hook_loops.path_to_heads, model, *runs, [head], site=inputs, **path))
-                for head in heads("0.1 4.11")
-            ),
-        )
+        yield to_heads(case, name, receivers, inputs, where, heads("0.1 4.11"))
 
 
 def minimality_works(case: Case) -> Iterator[Work]:
     """Each circuit head with a set K: the circuit without K, and without K and the head; 52 circuits in all."""
-    model, batch = case.model, case.batch
-    values = means_by_group(case.pairs["B"]["z"], batch.template)
     without = [gone for head in CIRCUIT_HEADS for gone in (removed_with(head), {*removed_with(head), head})]
     circuits = [{head: where for head, where in CIRCUIT_HEADS.items() if head not in gone} for gone in without]
-    yield Work(
-        "minimality, 52 circuits",
-        lambda: run_circuits(
-            model.weights, case.clean, circuits, positions=batch.positions, values=values, answers=batch.answers
-        ),
-        items=len(circuits),
-        passes_per_item=1,
-        samples=tuple(
-            (
-                at(i),
-                partial(hook_loops.run_circuit, model, case.clean, circuits[i], batch.positions, values, batch.answers),
-            )
-            for i in (0, 20, 51)
-        ),
-    )
+    yield alone(case, "minimality, 52 circuits", circuits, (0, 20, 51))
 
 
 def removed_with(head: Head) -> set[Head]:

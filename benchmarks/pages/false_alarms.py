@@ -20,7 +20,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.pages import evidence
-from benchmarks.pages.runs import ROOT, UNSEEDED, kept, run, short, sources
+from benchmarks.pages.runs import SEEDED, UNSEEDED, kept, measured, run, short, sources
 from ioi_fixtures import planted
 from ioi_fixtures.controls.absence import OF_ABSENCE
 from ioi_fixtures.planted import build, tokenizer
@@ -36,8 +36,8 @@ CLOSEST = 20
 
 def of_prompts(seed: int) -> Session:
     """The reference model on other prompts. Claims whose figures the seed does not change are run with seed 0 alone."""
-    unseeded = [] if seed == 0 else [f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED]
-    return run(f"prompts-{seed}", "--claims-model", "planted", "--claims-seed", str(seed), *unseeded)
+    less = SEEDED if seed else ()
+    return run(f"prompts-{seed}", "--claims-model", "planted", "--claims-seed", str(seed), *less)
 
 
 def of_weights(seed: int) -> Session:
@@ -139,8 +139,7 @@ def closest(runs: Mapping[str, Mapping[int, Session]]) -> Iterator[str]:
         close, where, figure = min(((closeness(one, spread), run, one) for run, one in figures), key=itemgetter(0))
         worst.append((close, test, label, where, figure))
     for close, test, label, where, figure in sorted(worst, key=itemgetter(0))[:CLOSEST]:
-        measured = f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] (N = {figure.n})"
-        yield f"| {test} | {label} | {close:.2f} | {where} | {measured} | {figure.published.accept} |"
+        yield f"| {test} | {label} | {close:.2f} | {where} | {measured(figure)} | {figure.published.accept} |"
 
 
 def not_of_absence(session: Session) -> dict[str, str]:

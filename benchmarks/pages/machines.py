@@ -102,11 +102,11 @@ QUICK = (
 # How far each number type's rounding moves a figure is measured under these, which differ most from one another.
 OF_NUMBER_TYPES = (AS_IT_IS, OTHER_ORDERS[0])
 # In 16 bits a product takes a processor without instructions for them a hundred times as long: of the small model.
-_PLANTED = ("--claims-model", "planted", *(f"claims/test_{name}.py" for name in ("behaviour", "localisation")))
 _TRAINED = ("--claims-model", str(TRAINED), "--claims-circuit", str(TRAINED / "circuit.toml"))
 _SMALL = (*_TRAINED, "claims/test_circuit_file.py")
+_LARGE = [f"claims/test_{name}.py" for name in ("behaviour", "localisation", "name_movers", "paths")]
 NUMBER_TYPES = {
-    "float64": (*_PLANTED, "claims/test_name_movers.py", "claims/test_paths.py"),
+    "float64": ("--claims-model", "planted", *_LARGE),
     "bfloat16": _SMALL,
     "float16": _SMALL,
 }

@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from lib.judging.verdicts import of_any_subject
 FOLDER = ROOT / "reports" / "runs"
 # Families whose figures --claims-seed does not change: weights, the tools themselves, and what Hypothesis draws.
 UNSEEDED = ("test_weights.py", "test_instruments.py", "test_generated_prompts.py")
+SEEDED = tuple(f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED)  # asks for the others alone
 
 
 def run(name: str, *arguments: str) -> Session:
@@ -32,15 +34,10 @@ def run(name: str, *arguments: str) -> Session:
     """
     if not kept(name):
         record = _record(name)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        log = record.with_name("log.txt")
-        command = [str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", "--claims-report", str(record.parent)]
-        with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
-            status = pytest.main([*command, *arguments])
+        with _log(record).open("w") as file, redirect_stdout(file), redirect_stderr(file):
+            status = pytest.main(_command(record, arguments))
         record.with_suffix(".html").unlink(missing_ok=True)  # a hundred of them would fill a disk
-        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            record.unlink(missing_ok=True)
-            raise RuntimeError(f"the claims could not be run: see {log}")
+        _check(status, record)
     return kept(name)
 
 
@@ -52,18 +49,30 @@ def run_apart(name: str, *arguments: str) -> tuple[Session, int]:
     record = _record(name)
     peak = record.with_name("peak.txt")
     if not peak.is_file():
-        record.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pytest", str(ROOT / "claims"), "-q", "-p", "no:cacheprovider", *arguments]
-        log = record.with_name("log.txt")
-        with log.open("w") as file:
-            begun = subprocess.Popen(
-                [*command, "--claims-report", str(record.parent)], stdout=file, stderr=file, cwd=ROOT
-            )
+        with _log(record).open("w") as file:
+            command = [sys.executable, "-m", "pytest", *_command(record, arguments)]
+            begun = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT)
             _, status, used = os.wait4(begun.pid, 0)
-        if os.waitstatus_to_exitcode(status) not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            raise RuntimeError(f"the claims could not be run: see {log}")
+        _check(os.waitstatus_to_exitcode(status), record)
         peak.write_text(f"{used.ru_maxrss * 1024}\n", encoding="utf-8")  # Linux counts KiB
     return kept(name), int(peak.read_text(encoding="utf-8"))
+
+
+def _log(record: Path) -> Path:
+    """Where a run's output goes, in a folder that is then there."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    return record.with_name("log.txt")
+
+
+def _command(record: Path, arguments: Sequence[str]) -> list[str]:
+    options = ["-q", "-p", "no:cacheprovider", "--claims-report", str(record.parent)]
+    return [str(ROOT / "claims"), *options, *arguments]
+
+
+def _check(status: int, record: Path) -> None:
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        record.unlink(missing_ok=True)
+        raise RuntimeError(f"the claims could not be run: see {_log(record)}")
 
 
 def kept(name: str) -> Session | None:
@@ -98,3 +107,8 @@ def short(one: Claim | Measurement) -> str:
 def in_short(name: str) -> str:
     """The same from a name that `of_any_subject` gave."""
     return name.partition("::")[2].removeprefix("test_")
+
+
+def measured(figure: Measurement) -> str:
+    """A figure for a table: its value, interval and number."""
+    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}] (N = {figure.n})"

@@ -19,9 +19,22 @@ import torch
 
 from benchmarks.pages import evidence
 from benchmarks.pages.evidence import ABOUT_TOOLS
+from benchmarks.pages.false_alarms import failing as not_holding
 from benchmarks.pages.mutants import difference, failing
 from benchmarks.pages.picture import take
-from benchmarks.pages.runs import FOLDER, ROOT, UNSEEDED, in_short, kept, run, run_apart, short, sources
+from benchmarks.pages.runs import (
+    FOLDER,
+    ROOT,
+    SEEDED,
+    UNSEEDED,
+    in_short,
+    kept,
+    measured,
+    run,
+    run_apart,
+    short,
+    sources,
+)
 from ioi_fixtures import smollm2
 from ioi_fixtures.circuits.library import path_of
 from ioi_fixtures.published import FOLDER as PUBLISHED
@@ -38,7 +51,7 @@ PROMPTS = 24  # of a broken copy: one look
 FIGURES = "test_circuit_file.py"
 SECONDS, BYTES = 240, 6 * 10**9  # what a whole run may take, on two cores
 MOST_ALARMS = 1
-KINDS = ("whole", "seeds", "broken")
+KINDS = ("seeds", "broken")
 
 
 def whole() -> tuple[Session, int]:
@@ -48,9 +61,8 @@ def whole() -> tuple[Session, int]:
 
 def of_seed(seed: int) -> Session:
     """On other prompts. Claims whose figures the seed does not change, and copy scores, are left to the whole run."""
-    less = [f"--ignore={ROOT / 'claims' / name}" for name in UNSEEDED]
     asked = ("--claims-model", smollm2.NAME, "--claims-seed", str(seed), "-k", "not copies and not copy")
-    return run(f"{RUN}-prompts-{seed}", *asked, *less)
+    return run(f"{RUN}-prompts-{seed}", *asked, *SEEDED)
 
 
 def of_broken(name: str) -> Session:
@@ -70,11 +82,6 @@ def survived(name: str, session: Session) -> list[str]:
         return not_holding(session)
     failed = [in_short(claim) for claim in failing(session)]
     return [named for named in BROKEN[name].named if not any(one.startswith(named) for one in failed)]
-
-
-def not_holding(session: Session) -> list[str]:
-    """Claims that do not hold: they fail, or are inconclusive at the last look."""
-    return [short(claim) for claim in session.claims if claim.outcome != "passed"]
 
 
 def stated() -> str:
@@ -173,25 +180,22 @@ def figures(whole: Session) -> Iterator[str]:
     for claim in whole.claims:
         if FIGURES in claim.test or "behaviour" in claim.test:
             for one in claim.measurements:
-                measured = f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] (N = {one.n})"
-                yield f"| {short(claim)} | {one.label} | {measured} | {one.published.accept} |"
+                yield f"| {short(claim)} | {one.label} | {measured(one)} | {one.published.accept} |"
 
 
 def main() -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS, help="make runs of these kinds; or none")
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=KINDS, help="make the whole run and these, or none")
     asked = parser.parse_args()
-    if "whole" in asked.only:
-        session, peak = whole()
-        print(f"whole: {session.seconds:.0f} s, {peak / 1e9:.1f} GB, {not_holding(session)} do not hold", flush=True)
+    as_it_is, peak = whole()
+    print(f"whole: {as_it_is.seconds:.0f} s, {peak / 1e9:.1f} GB, {not_holding(as_it_is)} do not hold", flush=True)
     for name in BROKEN if "broken" in asked.only else ():
         session = of_broken(name)
         print(f"{name}: {len(_failed(name, session))} fail; unseen: {survived(name, session)}", flush=True)
     for seed in SEEDS if "seeds" in asked.only else ():
         session = of_seed(seed)
         print(f"seed {seed}: {session.seconds:.0f} s, {not_holding(session)} do not hold", flush=True)
-    as_it_is, peak = whole()
     seeds = {seed: session for seed in SEEDS if (session := kept(f"{RUN}-prompts-{seed}"))}
     copies = {name: session for name in BROKEN if (session := kept(f"{RUN}-{name}"))}
     take(FOLDER / sources() / RUN / "claims.html", PICTURE)
