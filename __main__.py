@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent
@@ -23,23 +24,21 @@ PYTEST = (
     "no:cacheprovider",
 )
 
+# What is no run of the claims, and where it is.
+COMMANDS = {
+    "render": "lib.reports.render",
+    "compare": "lib.reports.compare",
+    "find": "ioi_fixtures.search.__main__",
+    "convert": "ioi_fixtures.converting.__main__",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: pytest's, or that of `render`, `compare` and `find`."""
+    """The exit status: pytest's, or that of one of COMMANDS."""
     asked = list(sys.argv[1:] if arguments is None else arguments)
     sys.path.insert(0, str(TREE))
-    if asked[:1] == ["render"]:
-        from lib.reports import render
-
-        return render.main(asked[1:], program="circuit-claims render")
-    if asked[:1] == ["compare"]:
-        from lib.reports import compare
-
-        return compare.main(asked[1:], program="circuit-claims compare")
-    if asked[:1] == ["find"]:
-        from ioi_fixtures.search import __main__ as search
-
-        return search.main(asked[1:], program="circuit-claims find")
+    if asked and (command := COMMANDS.get(asked[0])):
+        return import_module(command).main(asked[1:], program=f"circuit-claims {asked[0]}")
     import pytest
 
     return pytest.main([*PYTEST, *asked])

@@ -26,13 +26,14 @@ MAY_IMPORT = {
     "ioi_fixtures.search": LEAVES
     | {"lib.models", "lib.instruments", "lib.judging"}
     | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.pytest_fixtures"},
+    "ioi_fixtures.converting": LEAVES | {"lib.models", "ioi_fixtures.circuits"},
     "ioi_fixtures.controls": LEAVES | {"lib.models"},
     "ioi_fixtures.pytest_fixtures": {"lib"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained", "smollm2")},
     "claims": {"lib.models", "lib.instruments", "lib.judging"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "pytest_fixtures")},
     "benchmarks": {"lib", "ioi_fixtures"},
-    "__main__": {"lib.reports", "ioi_fixtures.search"},
+    "__main__": set(),  # it loads the module of the command that is asked for
 }
 KNOWS_PYTEST = {"lib.plugin", "ioi_fixtures.pytest_fixtures", "ioi_fixtures.controls", "claims", "benchmarks"}
 KNOWS_PYTEST |= {"__main__"}

@@ -3,6 +3,8 @@
     model = "which model this is, in words"           # optional; or { id = "its name on the hub", revision = "..." }
     source = "whose circuit this is"                  # optional
     bos = true                                        # optional: prompts begin with the start token, or do not
+    complete = false                                  # optional: these heads are not said to do the task alone
+    published = "published.toml"                      # optional: figures of this model, beside this file
     [classes."name mover"]
     heads = "3.0 3.2"
     at = "END"                                        # where they work: IO, S1, S1+1, S2 or END
@@ -17,7 +19,8 @@
     why = "heads here attend to two tokens at once"
 
 A path stays at one position, so a class reads queries from heads at its own position, and keys or values from heads at
-that position or an earlier one. Everything a class does not say is not claimed. What is wrong is refused by name.
+that position or an earlier one. Everything a class does not say is not claimed. A file with published figures may have
+no classes. What is wrong is refused by name.
 Out of scope: whether a model has the heads (`subjects`), and whether the claims hold (claims/test_circuit_file.py).
 """
 
@@ -31,8 +34,9 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ioi_fixtures.circuits.own_figures import heads_of, read_figures
 from lib.instruments.addresses import Place
-from lib.judging.references import Band
+from lib.judging.references import Band, References
 from lib.models.heads import Head, heads
 from lib.suggestions import suggestion
 
@@ -163,6 +167,8 @@ class CircuitFile(NamedTuple):
     bos: bool | None = None  # None: what the tokenizer does by itself
     source: str = ""
     bands: Mapping[str, StatedBand] = MappingProxyType({})  # by the id of a published figure
+    complete: bool = True  # whether its heads are said to do the task alone
+    figures: References = References({})  # published of this model, by id
 
     @property
     def places(self) -> frozenset[Place]:
@@ -177,6 +183,11 @@ class CircuitFile(NamedTuple):
     def members(self) -> tuple[Member, ...]:
         """Every head of every class."""
         return tuple(Member(head, one) for one in self.classes for head in one.heads)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Every head that a model has to have: those of its classes, and those that figures are published of."""
+        return tuple(dict.fromkeys([*(head for one in self.classes for head in one.heads), *heads_of(self.figures)]))
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -199,17 +210,20 @@ def read_circuit(path: Path) -> CircuitFile:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
-    known = ("model", "source", "bos", "classes", "bands")
+    kinds = {"source": (str, "is no text"), "published": (str, "is no text")}
+    kinds |= {key: (bool, "is neither true nor false") for key in ("bos", "complete")}
+    known = ("model", "classes", "bands", *kinds)
     faults = [f"{key!r} is unknown: {suggestion(key, known)}" for key in {*table} - {*known}]
-    if not isinstance(table.get("bos", False), bool):
-        faults.append(f"bos: {table['bos']!r} is neither true nor false")
-    if not isinstance(table.get("source", ""), str):
-        faults.append(f"source: {table['source']!r} is no text")
+    faults += [
+        f"{key}: {table[key]!r} {says}"
+        for key, (kind, says) in kinds.items()
+        if not isinstance(table.get(key, kind()), kind)
+    ]
     model = table.get("model", "")
     if not isinstance(model, str):
         model = _checked(HubModel, model, "model", faults)
-    tables = table.get("classes")
-    if not isinstance(tables, dict) or not tables:
+    tables = table.get("classes", {} if "published" in table else None)
+    if not isinstance(tables, dict) or not (tables or "published" in table):
         raise ValueError(f'{path}: it has no classes: add a table such as [classes."name mover"]\n' + "\n".join(faults))
     classes = []
     for name, content in tables.items():
@@ -221,7 +235,9 @@ def read_circuit(path: Path) -> CircuitFile:
     bands = {id: _checked(StatedBand, band, f"[bands.{id!r}]", faults) for id, band in stated.items()}
     if faults:
         raise ValueError(f"{path}: " + "\n".join(faults))
-    circuit = CircuitFile(model, tuple(classes), table.get("bos"), table.get("source", ""), MappingProxyType(bands))
+    figures = read_figures(path.parent / table["published"]) if "published" in table else References({})
+    told = {key: table[key] for key in ("bos", "source", "complete") if key in table}
+    circuit = CircuitFile(model, tuple(classes), bands=MappingProxyType(bands), figures=figures, **told)
     if faults := _contradictions(circuit):
         raise ValueError(f"{path}: " + "\n".join(faults))
     return circuit

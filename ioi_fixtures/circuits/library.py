@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ioi_fixtures.circuits.circuit_file import HubModel, read_circuit
+from lib.models.config import CannotLoad, read_config
 
 FOLDER = Path(__file__).parent
 FILE = "circuit.toml"
@@ -18,8 +19,9 @@ def path_of(asked: Path) -> Path:
 
 
 def own_circuit(models: Collection[str]) -> Path | None:
-    """The file of the circuit of these models, each a name on the hub or a folder's here; None where that is not one
-    and the same for all."""
+    """The file of the circuit of these models, each a name on the hub, a folder's here, or a directory whose config
+    says which it is; None where that is not one and the same for all. Circuits whose model is named in words alone are
+    nobody's own: GPT-2 small has claims that name its heads."""
     files = [FOLDER / name / FILE for name in sorted(path.parent.name for path in FOLDER.glob(f"*/{FILE}"))]
     found = {next((path for path in files if _is_of(path, model)), None) for model in models}
     return found.pop() if len(found) == 1 else None
@@ -31,7 +33,15 @@ def shown(path: Path) -> str:
 
 
 def _is_of(path: Path, model: str) -> bool:
-    if path.parent.name == model:
-        return True
     stated = read_circuit(path).model
-    return isinstance(stated, HubModel) and stated.id == model.partition("@")[0]
+    name = model.partition("@")[0]
+    return isinstance(stated, HubModel) and (model == path.parent.name or stated.id in (name, _id_in_config(name)))
+
+
+def _id_in_config(directory: str) -> str | None:
+    """The hub's name of the model in a directory, where its config says it, as transformers writes it."""
+    try:
+        config = read_config(Path(directory).expanduser())
+    except CannotLoad:  # no directory, or one that is refused by name where it is loaded
+        return None
+    return config.get("_name_or_path")

@@ -24,6 +24,7 @@ from ioi_fixtures.circuits.circuit_file import (
 )
 from ioi_fixtures.circuits.library import own_circuit, path_of
 from ioi_fixtures.circuits.other_heads import other_senders, random_places
+from ioi_fixtures.circuits.own_figures import OF_HEADS, OF_LAYERS, at_step, of_kind, step_of
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.model_option import name_and_source
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
@@ -56,6 +57,12 @@ STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
     "scoring_class": lambda circuit: [one for one in circuit.classes if one.scores],
     "scoring_member": lambda circuit: [one for one in circuit.members if one.of.scores],
     "edge": lambda circuit: circuit.edges,
+    "written_figure": lambda circuit: of_kind(circuit.figures, "attribution"),
+    "leading_figure": lambda circuit: [
+        *of_kind(circuit.figures, "leads"),
+        *of_kind(circuit.figures, "leads-against"),
+    ],
+    "lens_figure": lambda circuit: of_kind(circuit.figures, "logit-lens"),
 }
 
 
@@ -81,23 +88,29 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         option.claims_circuit = path_of(option.claims_circuit)
-        config.stash[CIRCUIT] = read_circuit(option.claims_circuit)
+        circuit = read_circuit(option.claims_circuit)
+        steps = {step_of(name_and_source(asked)[1]) for asked in option.claims_model or [str(circuit.model)]}
+        at = steps.pop() if len(steps) == 1 else None
+        config.stash[CIRCUIT] = circuit._replace(figures=at_step(circuit.figures, at))
         config.stash[WITH_ITS_BANDS] = with_stated_bands(read_references(FOLDER), config.stash[CIRCUIT])
     except (OSError, ValueError) as error:
         raise pytest.UsageError(f"--claims-circuit: {error}") from error
 
 
 def with_stated_bands(published: References, circuit: CircuitFile) -> References:
-    """Published figures, but for the bands that a circuit file states: those are its own, and nobody published them.
-    Raises ValueError for one of no claim of a circuit file."""
+    """Published figures, but for those published of this circuit's model, and the bands that a circuit file states:
+    those are its own, and nobody published them. Raises ValueError for one of no claim of a circuit file."""
     ours = [id for id in published if id.startswith(OF_FILES)]
-    if unknown := [id for id in circuit.bands if id not in ours]:
-        raise ValueError(f"[bands.{unknown[0]!r}] is of no claim about a circuit file: {suggestion(unknown[0], ours)}")
+    of_parts = [figure.id for kind in (*OF_HEADS, *OF_LAYERS) for figure in of_kind(circuit.figures, kind)]
+    for id in (*circuit.bands, *circuit.figures):
+        if id not in ours and id not in of_parts:
+            raise ValueError(f"[bands.{id!r}] is of no claim about a circuit file: {suggestion(id, ours)}")
+    own = References({**published, **circuit.figures})
     stated = {
-        id: published[id].model_copy(update={**dict(band), "source": MEASURED, "value": ()})
+        id: own[id].model_copy(update={**dict(band), "source": MEASURED, "value": ()})
         for id, band in circuit.bands.items()
     }
-    return References({**published, **stated})
+    return References({**own, **stated})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -27,6 +27,7 @@ HEADINGS: Mapping[str, str] = MappingProxyType(
         "test_activation_patching.py": "Activation patching",
         "test_circuit.py": "The circuit",
         "test_circuit_file.py": "The circuit file",
+        "test_circuit_figures.py": "Published of this model",
         "test_weights.py": "Weights",
         "test_canaries.py": "Canaries",
         "test_instruments.py": "Instruments",

@@ -30,11 +30,14 @@ NOT_OF_THIS_CIRCUIT = "{names}: {count} claims name GPT-2 small's heads, so they
 NOT_STATED = "{names}: {claims} about what the circuit file does not state"
 CIRCUIT = pytest.StashKey[CircuitFile]()  # what --claims-circuit names, if anything
 CLAIMS_OF_IT = Path("claims", "test_circuit_file.py")
+CLAIMS_OF_FIGURES = Path("claims", "test_circuit_figures.py")
+OF_WHOLE_CIRCUITS = {"stated_alone", "stated_random_circuits", "model_without_class"}  # what such a claim asks for
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without a circuit file there is nothing to ask of its claims."""
-    return True if collection_path == config.rootpath / CLAIMS_OF_IT and CIRCUIT not in config.stash else None
+    of_files = [config.rootpath / path for path in (CLAIMS_OF_IT, CLAIMS_OF_FIGURES)]
+    return True if collection_path in of_files and CIRCUIT not in config.stash else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -58,7 +61,7 @@ def _subjects(config: pytest.Config) -> list:
 def _with_heads(config: pytest.Config, one: Subject) -> Subject:
     """The subject, which has to have the heads that this session's claims name."""
     circuit = config.stash.get(CIRCUIT, None)
-    return one if circuit is None else replace(one, heads=tuple(member.head for member in circuit.members))
+    return one if circuit is None else replace(one, heads=circuit.heads)
 
 
 def _gpu_is_asked_for(config: pytest.Config) -> bool:
@@ -142,5 +145,10 @@ def _is_for_another_subject(item: pytest.Item) -> bool:
 
 
 def _is_not_stated(item: pytest.Item) -> bool:
-    """A claim asked of nothing: see `circuit_fixtures.pytest_generate_tests`."""
-    return bool(subject_name(item)) and None in item.callspec.params.values()
+    """A claim asked of nothing (see `circuit_fixtures.pytest_generate_tests`), or about what heads do alone, of heads
+    that are not said to be the whole circuit."""
+    if not subject_name(item):
+        return False
+    circuit = item.config.stash[CIRCUIT]
+    whole = circuit.complete and circuit.classes
+    return None in item.callspec.params.values() or (not whole and bool(OF_WHOLE_CIRCUITS & {*item.fixturenames}))

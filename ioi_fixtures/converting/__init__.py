@@ -1,0 +1,1 @@
+"""Circuits in other tools' files, as circuit files: `circuit-claims convert FILE`."""
