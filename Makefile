@@ -13,7 +13,7 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage train mutants false-alarms power
+.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants false-alarms power
 .PHONY: mutation mutation-changed upgrade-report
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
@@ -74,7 +74,7 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.memory
 	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make"
 	@echo "mutants), FALSE_ALARMS.md and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md"
-	@echo "(make upgrade-report), SMOLLM2.md (make real-evidence), BENCH.md (make bench prints what it holds)"
+	@echo "(make upgrade-report), SMOLLM2.md (make real-evidence), CIRCUITS.md (make circuits), BENCH.md (make bench prints what it holds)"
 
 # docs/evidence/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.
@@ -84,6 +84,11 @@ machines: .venv/installed
 # docs/evidence/COVERAGE.md: how often intervals hold a truth that is known (half an hour of two cores).
 coverage: .venv/installed
 	$(BIN)/python -m benchmarks.pages.coverage
+
+# docs/evidence/CIRCUITS.md: circuits of models that cannot be had here, asked of random models of their shapes, and GPT-2
+# small's of planted and its broken copies (half an hour of one core; what has run is kept in reports/runs).
+circuits: .venv/installed
+	$(BIN)/python -m benchmarks.pages.circuits
 
 # What the suite is worth, from runs kept in reports/runs: MUTANTS.md from every broken copy of the reference model (an
 # hour of one core), FALSE_ALARMS.md from many seeds (an hour and a half), POWER.md from the same runs.

@@ -108,6 +108,7 @@ UPWARD = {
     "ioi_fixtures.trained": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.smollm2": "from ioi_fixtures.pytest_fixtures import subjects",
     "ioi_fixtures.search": "from ioi_fixtures.controls import random_model",
+    "ioi_fixtures.converting": "from ioi_fixtures.pytest_fixtures import subjects",
     "ioi_fixtures.controls": "from lib.instruments import patching",
     "ioi_fixtures.pytest_fixtures": "from ioi_fixtures.controls.hook_loops import put",
     "claims": "from lib.plugin import pytest_plugin",

@@ -95,7 +95,7 @@ def random_of(name: str, *, dtype: str = "float64", backend: str = "plain") -> M
 def save_random_of(name: str, directory: Path, *, words: tuple[str, ...] = ()) -> None:
     """Write it, with a tokenizer, into `directory`: of numbered words, or of those given, each one token."""
     model_type, stated = FAMILIES[name]
-    tokens = _of(words) if words else numbered_words(WORDS)
+    tokens = tokens_of(words) if words else numbered_words(WORDS)
     save_random_like(model_type, {**stated, "vocab_size": len(tokens) + VOCABULARY - WORDS}, directory, tokens)
 
 
@@ -111,7 +111,7 @@ def save_random_like(model_type: str, stated: Mapping, directory: Path, tokens: 
 
 
 @cache
-def _of(given: tuple[str, ...]) -> PreTrainedTokenizerFast:
+def tokens_of(given: tuple[str, ...]) -> PreTrainedTokenizerFast:
     """Byte pairs merged until each of the words given is one token. transformers has a class of its own for some
     families' tokenizers and takes it whatever a file says, so this one is of the kind that all of them are."""
     words = Tokenizer(BPE())
