@@ -47,6 +47,7 @@ from lib.judging.verdicts import is_control
 NAME, RUN = "SMOLLM2.md", "smollm2"
 PICTURE = evidence.FOLDER / "smollm2.png"
 SEEDS = range(30)
+OF_A_SEED = 400  # prompts at the most: a hundred leave claims about the weakest heads open on some
 PROMPTS = 24  # of a broken copy: one look
 FIGURES = "test_circuit_file.py"
 SECONDS, BYTES = 240, 6 * 10**9  # what a whole run may take, on two cores
@@ -62,7 +63,7 @@ def whole() -> tuple[Session, int]:
 def of_seed(seed: int) -> Session:
     """On other prompts. Claims whose figures the seed does not change, and copy scores, are left to the whole run."""
     asked = ("--claims-model", smollm2.NAME, "--claims-seed", str(seed), "-k", "not copies and not copy")
-    return run(f"{RUN}-prompts-{seed}", *asked, *SEEDED)
+    return run(f"{RUN}-prompts-{seed}", *asked, "--claims-prompts", str(OF_A_SEED), *SEEDED)
 
 
 def of_broken(name: str) -> Session:
@@ -158,7 +159,10 @@ def of_seeds(seeds: Mapping[int, Session]) -> Iterator[str]:
     failed = {seed: names for seed, session in seeds.items() if (names := not_holding(session))}
     rate = share(torch.tensor([seed in failed for seed in seeds]))
     asked = len(next(iter(seeds.values())).claims)
-    yield f"{asked} claims each: not those of {', '.join(UNSEEDED)}, nor copy scores, whose figures no seed changes."
+    yield (
+        f"{asked} claims each, on up to {OF_A_SEED} prompts: not those of {', '.join(UNSEEDED)}, nor copy scores, "
+        "whose figures no seed changes."
+    )
     interval = f"{rate.value:.2f}, 95% interval {rate.low:.2f} to {rate.high:.2f}"
     yield f"Failing runs: {len(failed)} of {len(seeds)} ({interval})."
     yield from ("", *(f"- seed {seed}: {', '.join(names)}" for seed, names in failed.items()))

@@ -102,9 +102,10 @@ def with_stated_bands(published: References, circuit: CircuitFile) -> References
     those are its own, and nobody published them. Raises ValueError for one of no claim of a circuit file."""
     ours = [id for id in published if id.startswith(OF_FILES)]
     of_parts = [figure.id for kind in (*OF_HEADS, *OF_LAYERS) for figure in of_kind(circuit.figures, kind)]
-    for id in (*circuit.bands, *circuit.figures):
-        if id not in ours and id not in of_parts:
-            raise ValueError(f"[bands.{id!r}] is of no claim about a circuit file: {suggestion(id, ours)}")
+    for where, ids in (("[bands.{!r}]", circuit.bands), ("the published figure [{!r}]", circuit.figures)):
+        for id in ids:
+            if id not in ours and id not in of_parts:
+                raise ValueError(f"{where.format(id)} is of no claim about a circuit file: {suggestion(id, ours)}")
     own = References({**published, **circuit.figures})
     stated = {
         id: own[id].model_copy(update={**dict(band), "source": MEASURED, "value": ()})

@@ -83,7 +83,7 @@ def test_without_a_path_all_claims_are_asked(installed, tmp_path):
     done = circuit_claims(installed, "--collect-only", "-q", "--claims-model", "planted", folder=tmp_path)
     assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
     files = {line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line}
-    not_of_planted = {"claims/test_circuit_file.py", "claims/test_canaries.py"}
+    not_of_planted = {"claims/test_circuit_file.py", "claims/test_circuit_figures.py", "claims/test_canaries.py"}
     assert files == {f"claims/{path.name}" for path in ROOT.glob("claims/test_*.py")} - not_of_planted
 
 
