@@ -74,6 +74,28 @@ def test_a_made_up_circuit_of_a_llama_is_judged_and_fails(tmp_path):
     assert session["subjects"][0]["shape"] == "4 layers x 4 heads on 2 of keys and values, d_model 24"
 
 
+def test_a_checkpoint_finds_what_was_published_of_its_model_at_its_step(tmp_path):
+    """By the name in its config, and the step its folder is called by: here a random model, of which it is not true."""
+    folder = tmp_path / "step1000"
+    save_random_of("gpt_neox", folder, words=WORDS)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "_name_or_path": "EleutherAI/pythia-160m-deduped"}))
+    done = claims(
+        tmp_path, "claims/", "--claims-model", folder, "--claims-prompts", 24, "--ignore=claims/test_instruments.py"
+    )
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout[-3000:]
+    session = session_in(tmp_path / "narrowed" if (tmp_path / "narrowed").is_dir() else tmp_path)
+    figures = {figure["published"]["id"]: figure for claim in session["claims"] for figure in claim["measurements"]}
+    accuracy, difference = (figures[id] for id in ("behaviour/accuracy", "circuit-file/logit-difference"))
+    assert (accuracy["published"]["says"], accuracy["published"]["accept"]["below"]) == (
+        "40.7% of prompts at step 1000",
+        0.5,
+    )
+    assert difference["published"]["says"] == "-.31 at step 1000"
+    assert session["subjects"][0]["prepend_bos"] is True
+    assert not any("stated_alone" in claim["test"] or "alone_does" in claim["test"] for claim in session["claims"])
+
+
 def test_a_model_that_is_no_gpt2_cannot_be_asked_of_gpt2s_heads(tmp_path):
     save_random(tmp_path, n_layer=3, n_head=2, n_embd=16)
     done = claims(tmp_path, "claims/test_circuit.py", "--claims-model", tmp_path)
