@@ -1,7 +1,5 @@
 """nnsight: every family's logits, sites and edits are those of plain tensors, and what was left behind is named."""
 
-import subprocess
-import sys
 from contextlib import nullcontext
 
 import pytest
@@ -17,7 +15,6 @@ from lib.models import backends
 from lib.models.activations import Edit, sites_of
 from lib.models.model import CannotLoad, load
 from lib.models.traces import changed_since, state_of
-from tests.support.places import ROOT
 from tests.support.rounding import EQUAL
 
 FLOAT32 = 1e-4  # of logits about one in size, and of activations as a share of the largest
@@ -148,14 +145,3 @@ def test_without_nnsight_it_is_refused_before_anything_is_loaded(monkeypatch, tm
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(CannotLoad, match=r"nnsight is not installed: pip install .* \(our extra \[nnsight\]\)"):
         backends.check_backend("nnsight", tmp_path)
-
-
-def test_it_runs_where_the_other_library_cannot_be_imported():
-    script = (
-        "import sys; sys.modules['transformer_lens'] = None\n"
-        "import torch; from lib.models.model import load; from ioi_fixtures import planted\n"
-        "model = load(planted.directory(), device='cpu', backend='nnsight')\n"
-        "print(tuple(model.run(torch.tensor([[1, 2]]), last=torch.tensor([1])).logits.shape))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("(1, "), done.stderr
