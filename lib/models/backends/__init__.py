@@ -6,7 +6,8 @@ directory has to give the same figures: that is what the backends are compared f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,11 @@ from lib.models.config import CannotLoad, family_of, read_config
 from lib.models.traces import Traces
 
 BACKENDS = ("bridge", "hooked", "plain", "nnsight")
+LIBRARIES = {"bridge": "transformer-lens", "hooked": "transformer-lens", "nnsight": "nnsight"}  # that they run on
+# With which versions of its library and of transformers every claim was seen to hold, by backend; written with
+# docs/evidence/UPGRADES.md.
+VERIFIED = Path(__file__).with_name("verified.json")
+Verified = Mapping[str, Sequence[Sequence[str]]]
 
 
 class Backend(Protocol):
@@ -78,6 +84,30 @@ def load_backend(name: str, directory: Path, *, device: torch.device, dtype: tor
     from lib.models.backends.hooks import HookedBackend  # imported here: the plain backend must run without the library
 
     return HookedBackend(name, directory, device=device, dtype=dtype)
+
+
+def unverified(name: str) -> str:
+    """What is to be said of a run where every claim was never seen to hold with the installed versions together; empty
+    where it was, and where no hooking library runs the model."""
+    if name not in LIBRARIES:
+        return ""
+    known: Verified = json.loads(VERIFIED.read_text(encoding="utf-8"))
+    installed = [version(LIBRARIES[name]), version("transformers")]
+    if installed in known.get(name, []):
+        return ""
+    return (
+        f"{in_words({name: [installed]})} were not verified together, so that what fails may be theirs: every "
+        f"claim was seen to hold with {in_words(known)}"
+    )
+
+
+def in_words(verified: Verified) -> str:
+    """Versions that go together, by backend."""
+    return ", ".join(
+        f"{LIBRARIES[backend]} {library} and transformers {transformers} ({backend})"
+        for backend, pairs in verified.items()
+        for library, transformers in pairs
+    )
 
 
 def _library_version() -> tuple[int, ...]:
