@@ -107,6 +107,9 @@ class NnsightBackend:
                 f"nnsight {version('nnsight')} with transformers {version('transformers')} cannot load {directory} "
                 f"({said}): use --claims-backend plain, which needs no hooking library"
             ) from error
+        for layer in range(self.weights.n_layers if "pattern" not in self.family.parts else 0):
+            # nnsight has to know that it is to show operations before they run; 0.5 then replaces the forward again
+            _ = self._find("attention", layer).source
         self._forwards = self._forwards_now()
 
     @torch.no_grad()
@@ -114,9 +117,6 @@ class NnsightBackend:
         """Raises what nnsight raises where the forward pass does not come to a place that is asked for, or came there
         before."""
         asked = _Asked(keep, edits, self.weights.n_layers, tokens.shape)
-        if asked.at(("pattern",)) and "pattern" not in self.family.parts:
-            for layer in range(self.weights.n_layers):  # nnsight has to know before a run that it is to show operations
-                _ = self._find("attention", layer).source
         # transformers would count positions from the padding on: it leaves them to whoever gives the mask
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         with self.library_model.trace(tokens, attention_mask=mask, position_ids=positions, use_cache=False):
