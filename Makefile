@@ -110,7 +110,8 @@ mutation: .venv/installed
 mutation-changed: .venv/installed
 	$(BIN)/python -m benchmarks.pages.mutation --changed
 
-# UPGRADES.md: every claim under every supported version of TransformerLens (a quarter of an hour; environments in .nox).
+# UPGRADES.md: every claim under every supported version of TransformerLens and nnsight (half an hour; environments in
+# .nox). Before that, lib/models/backends/verified.json: with which of them all held.
 upgrade-report: .venv/installed
 	$(BIN)/nox -s upgrades
 	$(BIN)/python -m benchmarks.pages.upgrades

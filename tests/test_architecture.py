@@ -39,8 +39,13 @@ KNOWS_PYTEST = {"lib.plugin", "ioi_fixtures.pytest_fixtures", "ioi_fixtures.cont
 KNOWS_PYTEST |= {"__main__"}
 PYTEST = {"pytest", "_pytest", "pytest_html", "xdist"}
 # Where models are run by the hooking library, and where that library is broken to see what notices.
-FAULTS = {f"ioi_fixtures/controls/{name}.py" for name in ("faults", "lifecycle_faults")}
-KNOWS_THE_LIBRARY = {"lib/models/backends/hooks.py"} | FAULTS
+KNOWS = {
+    "transformer_lens": {
+        "lib/models/backends/hooks.py",
+        *(f"ioi_fixtures/controls/{name}.py" for name in ("faults", "lifecycle_faults")),
+    },
+    "nnsight": {"lib/models/backends/nnsight_traces.py", "ioi_fixtures/controls/nnsight_faults.py"},
+}
 OURS = {"lib", "ioi_fixtures", "claims", "benchmarks", "tests"}
 FILES = [path for folder in ("lib", "ioi_fixtures", "claims", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
 FILES = sorted([ROOT / "__main__.py", *FILES])
@@ -125,9 +130,9 @@ def test_an_upward_import_is_seen_in_every_room(room):
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)
-def test_only_one_backend_knows_the_hooking_library(path):
-    if named(path) not in KNOWS_THE_LIBRARY:
-        assert not any(name.split(".")[0] == "transformer_lens" for name in imported(path.read_text(encoding="utf-8")))
+def test_only_one_backend_knows_a_hooking_library(path):
+    known = {name.split(".")[0] for name in imported(path.read_text(encoding="utf-8"))}
+    assert all(named(path) in files for library, files in KNOWS.items() if library in known)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.is_relative_to(ROOT / "lib")], ids=named)

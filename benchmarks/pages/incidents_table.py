@@ -24,11 +24,11 @@ HEAD = """# Silent regressions that have happened, and what catches them
 
 From [incidents.toml](../incidents.toml). In each of these a library stayed importable and, mostly, its logits right,
 while what tools report changed. tests/whole_suite/test_incidents.py recreates them on the installed TransformerLens by
-patching the library, on a small random model or on the reference model's tokenizer, and fails where the set of checks
-that then fail is not the one in the last column. Claims are those of claims/test_instruments.py, by
-the names of their tests; `leaves_no_trace` is the fixture that compares every model before and after;
-`every_hook_fires_once` stands for a run that is refused because a hook did not fire, so that no claim that runs the
-model can pass; `encode` and `check_backend` refuse before anything runs.
+patching the library (those of nnsight, from 43 on, by asking it as its users do), on a small random model or on the
+reference model's tokenizer, and fails where the set of checks that then fail is not the one in the last column. Claims
+are those of claims/test_instruments.py, by the names of their tests; `leaves_no_trace` is the fixture that compares
+every model before and after; `every_hook_fires_once` stands for a run that is refused because a hook did not fire, so
+that no claim that runs the model can pass; `encode` and `check_backend` refuse before anything runs.
 
 """
 

@@ -1,22 +1,29 @@
-"""Writes docs/evidence/UPGRADES.md: every figure of every claim, under every version and class of the hooking library.
+"""Writes docs/evidence/UPGRADES.md: every figure of every claim, under every version of the hooking libraries.
 
 `make upgrade-report` runs the claims (see noxfile.py) and then this. The first run of RUNS is what the others are
-compared with, not what is right: which is right, the claims about instruments say.
+compared with, not what is right: which is right, the claims about instruments say. Which versions every claim held with
+is also written to lib/models/backends/verified.json, by which a run says whether its own were.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.pages import evidence
 from benchmarks.pages.evidence import ROOT
+from lib.files import write_whole
 from lib.judging.measurements import Session
+from lib.models.backends import LIBRARIES, VERIFIED, Verified, in_words
 
 NAME = "UPGRADES.md"
 FOLDER = ROOT / "reports" / "upgrades"
 RUNS = ("4.3.0-bridge", "4.3.0-plain", "3.5.1-bridge", "3.5.1-hooked", "2.18.0-hooked")
+RUNS += ("newest-bridge", "0.8.1-nnsight", "0.5.0-nnsight")
 AGREES = 1e-4  # what rounding in float32 is given: TransformerLens' documentation calls more suspicious
+COLUMNS = ("run", "library", "torch", "transformers", "claims that hold", "figures")
+COLUMNS += (f"apart by over {AGREES:g}", "largest")
 # Why versions differ, by the claim that says where.
 WHY = {
     "instruments: padding_on_the_left_gives_the_logits_that_padding_on_the_right_gives": "TransformerLens issue 1609: "
@@ -42,14 +49,18 @@ def page(runs: Mapping[str, Session]) -> str:
     missing = {name: figures[base].keys() ^ figures[name].keys() for name in others}
     apart |= figures[base].keys() & set().union(*missing.values())
     lines = [
-        "# The same claims under every version of TransformerLens",
+        "# The same claims under every version of the hooking libraries",
+        "",
+        f"Verified together, every claim holding: {in_words(verified(runs))}. A run under other versions "
+        "says that they were not.",
         "",
         "On the reference model, float32, CPU. `bridge` and `hooked` are "
-        "TransformerLens' TransformerBridge and HookedTransformer, `plain` is this suite's own forward pass. "
+        "TransformerLens' TransformerBridge and HookedTransformer, `nnsight` is nnsight on modules of transformers, "
+        "`plain` is this suite's own forward pass; `newest` is what the package index had, pre-releases included. "
         f"Differences are from {base}; {AGREES:g} is taken for rounding.",
         "",
         *_table(
-            ("run", "torch", "transformers", "claims that hold", "figures", f"apart by over {AGREES:g}", "largest"),
+            COLUMNS,
             [_summary(name, runs[name], figures[name], gaps.get(name, {})) for name in runs],
         ),
         "",
@@ -69,6 +80,18 @@ def page(runs: Mapping[str, Session]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def verified(runs: Mapping[str, Session]) -> Verified:
+    """By backend, the versions of its library and of transformers with which every claim held."""
+    found: dict[str, list[list[str]]] = {}
+    for name, session in runs.items():
+        backend = name.rpartition("-")[2]
+        held = all(claim.outcome == "passed" for claim in session.claims)
+        if backend in LIBRARIES and held:
+            pair = [session.versions[LIBRARIES[backend]], session.versions["transformers"]]
+            found.setdefault(backend, []).append(pair)
+    return {backend: sorted(map(list, {tuple(pair) for pair in pairs})) for backend, pairs in found.items()}
+
+
 def _figures(session: Session) -> Figures:
     return {(figure.test, figure.label): figure.value for claim in session.claims for figure in claim.measurements}
 
@@ -80,8 +103,10 @@ def _gaps(base: Figures, other: Figures) -> Figures:
 def _summary(name: str, session: Session, figures: Figures, gaps: Figures) -> tuple[str, ...]:
     held = sum(claim.outcome == "passed" for claim in session.claims)
     largest = max(gaps, key=lambda key: gaps[key]) if gaps else None
+    library = LIBRARIES.get(name.rpartition("-")[2])
     return (
         name,
+        f"{library} {session.versions[library]}" if library else "none",
         session.versions["torch"],
         session.versions["transformers"],
         f"{held} of {len(session.claims)}",
@@ -124,4 +149,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 if __name__ == "__main__":
     runs = read_runs()
+    write_whole(VERIFIED, json.dumps(verified(runs)) + "\n")
     evidence.write(NAME, page(runs), command="make upgrade-report", session=runs[RUNS[0]])

@@ -30,8 +30,8 @@ from safetensors.numpy import save_file
 
 from ioi_fixtures.planted import build, heads, tokenizer
 from ioi_fixtures.planted.broken import CONTROL, MUTANTS, broken_design
-from ioi_fixtures.planted.cache import built, default_cache
 from ioi_fixtures.sentences import words
+from lib.models.cache import built, default_cache
 from lib.suggestions import suggestion
 
 __all__ = ["CONTROL", "MUTANTS", "directory"]

@@ -28,7 +28,9 @@ from lib.instruments.composition import composition, eigenvalue_scores
 from lib.judging.measurements import Subject as SubjectRecord
 from lib.judging.recorder import Recorder
 from lib.models.activations import Run
+from lib.models.adapters import merged_from
 from lib.models.attention_weights import AttentionWeights, read_attention_weights
+from lib.models.backends import unverified
 from lib.models.checkpoint import missing_tensors
 from lib.models.folding import PROCESSING
 from lib.models.model import DTYPES, Model, choose_device, hash_weights, load
@@ -117,6 +119,8 @@ def described(request: pytest.FixtureRequest, record: Recorder) -> None:
     if {"model", "attention_weights"} & set(request.fixturenames):
         subject = request.getfixturevalue("description")
         record.describe(subject)
+        if untested := unverified(request.config.option.claims_backend):
+            record.note(untested)
         if subject.prompts:
             chosen: Chosen = request.getfixturevalue("chosen")
             record.available = chosen.available
@@ -150,7 +154,7 @@ def description(subject: Subject, request: pytest.FixtureRequest) -> SubjectReco
     from_file, stated = bool(prompts) and option.claims_prompt_file, option.claims_circuit
     return SubjectRecord(
         name=subject.name,
-        about=subject.about,
+        about=subject.about or merged_from(directory),
         directory=str(directory).replace(str(Path.home()), "~", 1),
         weights_hash=weights_hash,
         shape=repr(weights).strip("<>").removeprefix("Weights: "),

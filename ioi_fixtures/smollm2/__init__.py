@@ -15,7 +15,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from ioi_fixtures.planted.cache import built, default_cache
+from lib.models.cache import built, default_cache
 from lib.models.checkpoint import hash_weights
 from lib.models.config import CannotLoad
 

@@ -10,8 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
-from ioi_fixtures.planted.cache import built, default_cache
 from ioi_fixtures.trained import DIRECTORY
+from lib.models.cache import built, default_cache
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 KEY = "tie_word_embeddings"

@@ -185,6 +185,16 @@ class Run(OneLine):
         return f"<Run: {batch} prompts x {pos} tokens, kept {' '.join(sorted(self.activations)) or 'logits only'}>"
 
 
+def keep_at(kept: dict[str, Tensor], site: str, layer: int, activation: Tensor, *, n_layers: int) -> None:
+    """Put a copy of what a site of one layer holds into `kept`, layers one after another."""
+    if not is_layered(site):
+        kept[site] = activation.clone()
+        return
+    if site not in kept:
+        kept[site] = activation.new_empty((n_layers, *activation.shape))
+    kept[site][layer] = activation
+
+
 def at_positions(activation: Tensor, positions: Tensor) -> Tensor:
     """Rows of `activation` [batch pos ...] at one position a prompt. positions: [batch]. Returns [batch ...]."""
     if positions.shape != activation.shape[:1]:

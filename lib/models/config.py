@@ -1,6 +1,6 @@
 """Where a model's directory is and what its config.json says: found, or refused, before a tensor is read.
 
-A mistyped path, an adapter, another architecture or a setting that is not supported is refused from names and
+A mistyped path, another architecture or a setting that is not supported is refused from names and
 config.json alone, so this imports nothing that takes long. Which keys there are, and what they may say: `families`.
 Only safetensors are read: a pickle runs code.
 """
@@ -40,14 +40,17 @@ class CannotLoad(ValueError):
 
 
 def locate(source: str | Path) -> Path:
-    """The directory that holds a model: `source` itself, or the snapshot of the hub model ID, or ID@REVISION. Raises
-    CannotLoad."""
+    """The directory that holds a model: `source` itself, or the snapshot of the hub model ID, or ID@REVISION; where
+    that is an adapter, it and its base merged. Raises CannotLoad."""
     directory = Path(source).expanduser()
     if not directory.is_dir():
         if is_path(str(source)):
             raise CannotLoad(_no_such_directory(directory))
         directory = _hub_snapshot(str(source))
-    _check_is_no_adapter(directory)
+    if (directory / ADAPTER).is_file():
+        from lib.models.adapters import merge  # imported here: only an adapter needs it
+
+        directory = merge(directory)
     read_config(directory)
     stored_files(directory)
     return directory
@@ -75,15 +78,17 @@ def _hub_snapshot(name: str) -> Path:
     from huggingface_hub import snapshot_download  # imported here: only a hub name needs it
 
     files = ["config.json", ADAPTER, SINGLE, INDEX, "model-*-of-*.safetensors"]
-    files += ["tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json"]
+    tokenizer = ["tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json"]
     id, _, revision = name.partition("@")
     one = {"repo_id": id, "revision": revision or None}
     download = f"hf download {id}" + (f" --revision {revision}" if revision else "")
     try:
         directory = Path(snapshot_download(**one, allow_patterns=files[:2]))
-        if (directory / "config.json").is_file() and not (directory / ADAPTER).is_file():
+        if (directory / ADAPTER).is_file():
+            return Path(snapshot_download(**one, allow_patterns=[ADAPTER, "adapter_model.safetensors", *tokenizer]))
+        if (directory / "config.json").is_file():
             read_config(directory)  # before gigabytes are fetched that cannot be tested
-            directory = Path(snapshot_download(**one, allow_patterns=files))
+            directory = Path(snapshot_download(**one, allow_patterns=files + tokenizer))
         return directory
     except CannotLoad:
         raise
@@ -96,18 +101,6 @@ def _hub_snapshot(name: str) -> Path:
         ) from error
 
 
-def _check_is_no_adapter(directory: Path) -> None:
-    """transformers would put an adapter onto whatever model lies beside it, or onto the one it was trained from."""
-    if not (directory / ADAPTER).is_file():
-        return
-    base = _read_json(directory / ADAPTER).get("base_model_name_or_path") or "the model it was trained from"
-    raise CannotLoad(
-        f"{directory} holds an adapter ({ADAPTER}, of {base}), which is no model by itself: load {base} with it "
-        "(peft.PeftModel.from_pretrained), merge the two (merge_and_unload()), and save the result with "
-        "save_pretrained into another directory"
-    )
-
-
 def read_config(directory: Path) -> dict:
     """What config.json says, with transformers' default for each key that it leaves out.
 
@@ -116,7 +109,7 @@ def read_config(directory: Path) -> dict:
     path = directory / "config.json"
     if not path.is_file():
         raise CannotLoad(f"{directory} has no config.json: give a directory saved with save_pretrained")
-    stated = _read_json(path)
+    stated = read_json(path)
     if stated.get("model_type") not in FAMILIES:
         raise CannotLoad(
             f"{directory} holds a {stated.get('model_type')!r} model, and the instruments cover the model types "
@@ -218,13 +211,14 @@ def stored_files(directory: Path) -> list[Path]:
 
 def weight_map(index: Path) -> dict[str, str]:
     """The file that holds each tensor, by its name, as an index says. Raises CannotLoad where that is none."""
-    listed = _read_json(index).get("weight_map")
+    listed = read_json(index).get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise CannotLoad(f"{index} lists no tensor (weight_map): fetch or save it again")
     return listed
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The JSON object in a file. Raises CannotLoad where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -158,6 +158,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             query_factors=query_factors,
             hooked=True,
             as_stored={"reorder_and_upcast_attn": False},
+            as_processed={key: GPT2_DEFAULTS[key] for key in GPT2_SCORES},
         ),
         "gpt_neo": Family(
             **{
@@ -167,6 +168,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     **GPT_PARTS,
                     **{part: f"h.{{}}.attn.attention.{part}_proj" for part in "qkv"},
                     "o": "h.{}.attn.attention.out_proj",
+                    "pattern": "h.{}.attn.attention.attn_dropout",
                 },
             },
             sizes={"n_layers": "num_layers", "n_heads": "num_heads"},
@@ -180,7 +182,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gptj": Family(
             **{
                 **_GPT,
-                "parts": {**GPT_PARTS, "norm_2": "h.{}.ln_1", "in": "h.{}.mlp.fc_in", "out": "h.{}.mlp.fc_out"},
+                "parts": {
+                    **{**GPT_PARTS, "norm_2": "h.{}.ln_1", "in": "h.{}.mlp.fc_in", "out": "h.{}.mlp.fc_out"},
+                    "pattern": "h.{}.attn.attn_dropout",
+                },
             },
             sizes=GPT2_SIZES,
             read_only=("pattern",),

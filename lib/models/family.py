@@ -56,6 +56,7 @@ class Family:
     read_only: tuple[str, ...] = ()  # sites that TransformerLens 4.3 shows, and whose edits it loses
     recomputed: tuple[str, ...] = ()  # sites that it computes on from by other kernels where they are edited
     as_stored: Mapping[str, object] = field(default_factory=dict)  # what plain transformers is given besides
+    as_processed: Mapping[str, object] = field(default_factory=dict)  # and with processed weights, which have the rest
 
     @property
     def all_sizes(self) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ PROCESSING = {
     "fold_value_biases": True,
     "refactor_factored_attn_matrices": False,
 }
-FUSED = {"thirds": "m (qkv head h) -> qkv m (head h)", "by head": "m (head qkv h) -> qkv m (head h)"}
+FUSED = {"thirds": "(qkv head h)", "by head": "(head qkv h)"}  # the columns of a map that holds q, k and v
 
 
 def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -124,7 +124,8 @@ def _queries_keys_values(checkpoint: Checkpoint, layer: int, dtype: torch.dtype)
         return [_map(checkpoint, part, layer, dtype) for part in "qkv"]
     weight, bias = _map(checkpoint, "qkv", layer, dtype)
     sizes = {"qkv": 3, "head": checkpoint.architecture.n_heads}
-    both = rearrange(torch.cat([weight, bias[None]]), FUSED[fused], **sizes)  # the bias as one more row
+    # The bias is one more row.
+    both = rearrange(torch.cat([weight, bias[None]]), f"m {FUSED[fused]} -> qkv m (head h)", **sizes)
     return [(one[:-1], one[-1]) for one in both]
 
 

@@ -62,8 +62,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-backend",
         default=default_backend(),
         choices=list(BACKENDS),
-        help="What runs the model: TransformerLens' bridge or hooked (HookedTransformer), or plain (no such library). "
-        "Default: bridge, or hooked where the installed version has no bridge.",
+        help="What runs the model: TransformerLens' bridge or hooked (HookedTransformer), nnsight, or plain (no such "
+        "library). Default: bridge, or hooked where the installed version has no bridge.",
     )
     group.addoption(
         "--claims-memory",

@@ -101,7 +101,7 @@ class Reporting:
             rerun=shlex.join(options_of_claims(self.config)),
             selection=selection(self.config),
             ended=self.ended,
-            versions={"python": sys.version.split()[0], **{name: version(name) for name in VERSIONS_OF}},
+            versions={"python": sys.version.split()[0], **{name: version(name) for name in self._libraries()}},
             looks=self.config.stash.get(LOOKS, []),
             subjects=self._under_test(),
             not_measured=self.config.stash.get(NOT_MEASURED, []),
@@ -111,6 +111,10 @@ class Reporting:
             drift=self.checked.drift,
             **(self.config.stash[OUTLINE]._asdict() if OUTLINE in self.config.stash else {}),
         )
+
+    def _libraries(self) -> tuple[str, ...]:
+        """Those whose versions may move a figure: the last one only where it runs the model."""
+        return (*VERSIONS_OF, *(["nnsight"] if self.config.option.claims_backend == "nnsight" else ()))
 
     def _place(self, test: str) -> int:
         return self.order.get(test, -1)  # what is in no order, such as a file that cannot be loaded, comes first

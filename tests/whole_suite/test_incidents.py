@@ -1,4 +1,4 @@
-"""Silent regressions that have happened are recreated on the installed library, and the suite notices every one.
+"""Silent regressions that have happened are recreated on the installed libraries, and the suite notices every one.
 
 What fails is compared with docs/incidents.toml, from which docs/INCIDENTS.md is generated.
 """
@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.pages import evidence
 from benchmarks.pages.incidents_table import NAME, read_incidents, table
+from ioi_fixtures.controls import nnsight_faults
 from ioi_fixtures.controls.faults import FAULTS
 from ioi_fixtures.controls.random_model import save_random
 from ioi_fixtures.sentences.prompts import encode, make_prompts
@@ -64,9 +65,9 @@ def start_token_always(tokenizer):
 TOKENIZERS = {"28": prefix_space, "29": start_token_always}
 
 
-def caught_on_a_model(fault, monkeypatch, directory, witness):
+def caught_on_a_model(fault, monkeypatch, directory, witness, backend=None):
     """What notices a fault of the hooking library."""
-    made = fault(monkeypatch, lambda: load(directory, device="cpu"))
+    made = fault(monkeypatch, lambda: load(directory, device="cpu", backend=backend))
     if isinstance(made, Model):
         return caught_in_a_run(made, witness)
     model, use = made
@@ -93,6 +94,12 @@ def test_a_fault_of_the_library_is_caught_by_what_the_table_says(incident, monke
     assert caught == set(INCIDENTS[incident].caught_by)
 
 
+@pytest.mark.parametrize("incident", nnsight_faults.FAULTS)
+def test_a_fault_of_nnsights_users_is_caught_by_what_the_table_says(incident, monkeypatch, directory, witness):
+    caught = caught_on_a_model(nnsight_faults.FAULTS[incident], monkeypatch, directory, witness, "nnsight")
+    assert caught == set(INCIDENTS[incident].caught_by)
+
+
 @pytest.mark.parametrize("incident", TOKENIZERS)
 def test_a_fault_of_the_tokenizer_is_refused_when_prompts_are_encoded(incident, planted_model):
     prompts = make_prompts(24, seed=0)
@@ -109,13 +116,14 @@ def test_a_class_that_was_removed_is_refused_before_anything_runs(monkeypatch):
     assert INCIDENTS["34"].caught_by == ("check_backend",)
 
 
-def test_without_a_fault_nothing_is_caught(directory, witness):
-    assert caught_in_a_run(load(directory, device="cpu"), witness) == set()
+@pytest.mark.parametrize("backend", ["bridge", "nnsight"])
+def test_without_a_fault_nothing_is_caught(backend, directory, witness):
+    assert caught_in_a_run(load(directory, device="cpu", backend=backend), witness) == set()
 
 
 def test_every_incident_of_the_table_is_recreated_here():
-    assert set(RECREATED) == {*FAULTS, *TOKENIZERS, "34"}
-    assert len({re.match(r"\d+", incident)[0] for incident in INCIDENTS}) == 42
+    assert set(RECREATED) == {*FAULTS, *nnsight_faults.FAULTS, *TOKENIZERS, "34"}
+    assert len({re.match(r"\d+", incident)[0] for incident in INCIDENTS}) == 49
     assert len({re.match(r"\d+", incident)[0] for incident in RECREATED}) >= 25
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from lib.models.activations import Edit, Run, Weights, at_positions, is_layered, layers_of
+from lib.models.activations import Edit, Run, Weights, at_positions, keep_at, layers_of
 from lib.models.architecture import architecture_of
 from lib.models.config import CannotLoad, family_of, read_config
 from lib.models.families import GPT2_DEFAULTS, GPT2_SCORES, query_factors
@@ -175,12 +175,7 @@ def _change(edit: Edit, activation: Tensor) -> Tensor:
 
 def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, activation: Tensor) -> None:
     activation = activation.to(weights.W_Q.dtype)  # the library computes LayerNorm's scale in float32 at least
-    if not is_layered(site):
-        kept[site] = activation.clone()
-        return
-    if site not in kept:
-        kept[site] = activation.new_empty((weights.n_layers, *activation.shape))
-    kept[site][layer] = activation
+    keep_at(kept, site, layer, activation, n_layers=weights.n_layers)
 
 
 def _bridge(directory: Path, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
