@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.places import ROOT
 
-LEAVES = {"lib.files", "lib.one_line", "lib.suggestions"}
+LEAVES = {"lib.files", "lib.one_line", "lib.schedules", "lib.suggestions"}
 # What each room may import of ours, besides itself. Folders that stand for all their rooms have a name without a dot.
 MAY_IMPORT = {
     "lib.models": LEAVES,
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "lib.judging": LEAVES,
     "lib.reports": LEAVES | {"lib.judging"},
     "lib.plugin": LEAVES | {"lib.models", "lib.instruments", "lib.judging", "lib.reports"},
+    "lib.sweep": LEAVES | {"lib.models", "lib.judging", "lib.reports"},
     "ioi_fixtures.sentences": LEAVES | {"lib.models"},
     "ioi_fixtures.circuits": LEAVES | {"lib.models", "lib.instruments", "lib.judging", "ioi_fixtures.sentences"},
     "ioi_fixtures.published": set(),
@@ -26,17 +27,21 @@ MAY_IMPORT = {
     "ioi_fixtures.search": LEAVES
     | {"lib.models", "lib.instruments", "lib.judging"}
     | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.pytest_fixtures"},
+    "ioi_fixtures.sweep": LEAVES
+    | {"lib.sweep"}
+    | {f"ioi_fixtures.{room}" for room in ("circuits", "trained", "search", "pytest_fixtures")},
     "ioi_fixtures.controls": LEAVES | {"lib.models"},
     "ioi_fixtures.pytest_fixtures": {"lib"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained", "smollm2")},
     "claims": {"lib.models", "lib.instruments", "lib.judging"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "pytest_fixtures")},
     "benchmarks": {"lib", "ioi_fixtures"},
-    "__main__": {"lib.reports", "ioi_fixtures.search"},
+    "__main__": {"lib.reports", "ioi_fixtures.search", "ioi_fixtures.sweep"},
 }
 KNOWS_PYTEST = {"lib.plugin", "ioi_fixtures.pytest_fixtures", "ioi_fixtures.controls", "claims", "benchmarks"}
 KNOWS_PYTEST |= {"__main__"}
 PYTEST = {"pytest", "_pytest", "pytest_html", "xdist"}
+KNOWS_RAY = "lib/sweep/on_ray.py"
 # Where models are run by the hooking library, and where that library is broken to see what notices.
 FAULTS = {f"ioi_fixtures/controls/{name}.py" for name in ("faults", "lifecycle_faults")}
 KNOWS_THE_LIBRARY = {"lib/models/backends/hooks.py"} | FAULTS
@@ -100,6 +105,7 @@ UPWARD = {
     "lib.judging": "from lib.models.heads import Head",
     "lib.reports": "import lib.plugin.reporting",
     "lib.plugin": "from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS",
+    "lib.sweep": "import lib.plugin.reporting",
     "ioi_fixtures.sentences": "import pytest",
     "ioi_fixtures.circuits": "from ioi_fixtures import planted",
     "ioi_fixtures.published": "from lib.judging.references import read_references",
@@ -107,6 +113,7 @@ UPWARD = {
     "ioi_fixtures.trained": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.smollm2": "from ioi_fixtures.pytest_fixtures import subjects",
     "ioi_fixtures.search": "from ioi_fixtures.controls import random_model",
+    "ioi_fixtures.sweep": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.controls": "from lib.instruments import patching",
     "ioi_fixtures.pytest_fixtures": "from ioi_fixtures.controls.hook_loops import put",
     "claims": "from lib.plugin import pytest_plugin",
@@ -126,6 +133,12 @@ def test_an_upward_import_is_seen_in_every_room(room):
 def test_only_one_backend_knows_the_hooking_library(path):
     if named(path) not in KNOWS_THE_LIBRARY:
         assert not any(name.split(".")[0] == "transformer_lens" for name in imported(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_only_one_engine_knows_ray(path):
+    if named(path) != KNOWS_RAY:
+        assert not any(name.split(".")[0] == "ray" for name in imported(path.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.is_relative_to(ROOT / "lib")], ids=named)

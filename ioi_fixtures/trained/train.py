@@ -91,8 +91,8 @@ def evaluate(directory: Path) -> dict[str, float]:
 def save(model: GPT2LMHeadModel, into: Path) -> None:
     """The model as a directory that claims can be asked of."""
     into.mkdir(parents=True, exist_ok=True)
-    model.generation_config = None  # of no use here
     model.save_pretrained(into)
+    (into / "generation_config.json").unlink(missing_ok=True)  # of no use here
     tokenizer.save(into, SHAPE["n_positions"])
 
 

@@ -24,6 +24,7 @@ Out of scope: whether a model can be had (lib/sweep/had.py), and how it is run (
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -160,8 +161,8 @@ def read_plan(path: Path) -> Plan:
     here = path.resolve().parent
     models = [one for group in file.models for one in _models(group, file, here, path)]
     _check_names(models, file, path)
-    results = file.results if "://" in file.results else str(here / Path(file.results).expanduser())
-    prompt_file = here / Path(file.prompt_file).expanduser() if file.prompt_file else None
+    results = file.results if "://" in file.results else str(_place(file.results, here))
+    prompt_file = _place(file.prompt_file, here) if file.prompt_file else None
     if prompt_file and not prompt_file.is_file():
         raise PlanError(f"{path}: prompt_file: there is no file {prompt_file}")
     return Plan(file, results, prompt_file, tuple(models))
@@ -208,7 +209,7 @@ def _sources(group: Group, here: Path, path: Path) -> list[str]:
 
 def _on_disk(source: str, here: Path, path: Path) -> list[str]:
     """A directory as an absolute path, also of several that are meant by *; anything else as it is written."""
-    place = here / Path(source).expanduser()
+    place = _place(source, here)
     if "*" in source:
         found = sorted(map(str, Path(place.anchor).glob(str(place.relative_to(place.anchor)))), key=_in_steps)
         if not found:
@@ -216,6 +217,10 @@ def _on_disk(source: str, here: Path, path: Path) -> list[str]:
         return found
     given = source.startswith(("/", "./", "../", "~")) or place.is_dir()
     return [str(place)] if given else [source]
+
+
+def _place(written: str, here: Path) -> Path:
+    return Path(os.path.normpath(here / Path(written).expanduser()))
 
 
 def _in_steps(source: str) -> tuple[int, str]:
@@ -227,7 +232,7 @@ def _beside(circuit: str | None, here: Path) -> str | None:
     """A circuit file as an absolute path; the name of one that comes with the suite as it is."""
     if not circuit:
         return None
-    place = here / Path(circuit).expanduser()
+    place = _place(circuit, here)
     return str(place) if place.exists() or circuit.endswith(".toml") else circuit
 
 
