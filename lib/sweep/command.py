@@ -139,6 +139,7 @@ def _job(one: Asked, plan: Plan, given: Given, suite: Sequence[str], drop: bool)
         gpus=one.gpus,
         memory=one.memory,
         seconds=one.seconds,
+        is_forked=file.device == "cpu" and suite is SUITE,
         is_built_here=one.source in given.built,
         drop_weights=drop,
     )

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import os
 import runpy
-import signal
 import sys
-import threading
 
-
-def _wait(leash: int) -> None:
-    os.read(leash, 1)  # nothing is ever written
-    os.kill(os.getpid(), signal.SIGKILL)
-
+from lib.sweep.processes import end_with
 
 if __name__ == "__main__":
-    # A copy, since pytest puts something else in the place of standard input.
-    threading.Thread(target=_wait, args=(os.dup(0),), daemon=True).start()
+    end_with(os.dup(0))  # a copy, since pytest puts something else in the place of standard input
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from lib.sweep.processes import Server
 from lib.sweep.results import Outcome
 from lib.sweep.task import Job, run
 
@@ -22,19 +24,24 @@ def run_here(jobs: Sequence[Job], *, cpus: int) -> Iterator[Running | Outcome]:
     """What happens, as it happens. Jobs that ask for a GPU go one after the other. Whoever leaves the loop early, as by
     Ctrl-C, ends what is running. Raises what kept an outcome from being written."""
     events: SimpleQueue[Job | Outcome | BaseException] = SimpleQueue()
-    stopped = threading.Event()
+    stopped, servers = threading.Event(), threading.local()
+    opened: list[Server] = []
 
     def ask(job: Job) -> None:
         if stopped.is_set():
             return
         events.put(job)
         try:
-            events.put(run(job, stopped=stopped.is_set))
+            events.put(run(job, servers.own, stopped=stopped.is_set))
         except BaseException as error:  # raised again in the thread that waits
             events.put(error)
 
+    def begin() -> None:
+        servers.own = Server()
+        opened.append(servers.own)
+
     at_once = 1 if any(job.gpus for job in jobs) else max(1, cpus // max((job.cpus for job in jobs), default=1))
-    with ThreadPoolExecutor(at_once) as threads:
+    with closing_all(opened), ThreadPoolExecutor(at_once, initializer=begin) as threads:
         try:
             for job in jobs:
                 threads.submit(ask, job)
@@ -50,3 +57,13 @@ def run_here(jobs: Sequence[Job], *, cpus: int) -> Iterator[Running | Outcome]:
                     yield event
         finally:
             stopped.set()
+
+
+@contextmanager
+def closing_all(servers: Sequence[Server]) -> Iterator[None]:
+    """Close them after the block, those too that were opened in it."""
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.close()

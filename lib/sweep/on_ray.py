@@ -68,9 +68,10 @@ def _run(job: tuple, tree: str) -> str:
     """What a worker does. It gets and gives plain values, since the driver's modules need not be its own."""
     if tree not in sys.path:
         sys.path.insert(0, tree)
+    from lib.sweep.processes import server_of_this_process
     from lib.sweep.task import Job, run
 
-    return run(Job(*job)).model_dump_json()
+    return run(Job(*job), server_of_this_process()).model_dump_json()
 
 
 def _submitted(remote: object, job: Job) -> object:

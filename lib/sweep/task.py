@@ -1,6 +1,6 @@
 """One model asked: a process that runs the ordinary suite on it, watched until it ends, and how it came out.
 
-The process has a session of its own and a leash (lib/sweep/leash.py). It is ended where it takes longer or more memory
+The process has a session of its own (lib/sweep/processes.py). It is ended where it takes longer or more memory
 than it may, and with whoever waits for it. Imports nothing that takes long: on a cluster this is what workers run.
 """
 
@@ -11,11 +11,10 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ import psutil
 
 from lib.models.config import CannotLoad
 from lib.sweep import had
+from lib.sweep.processes import Process, Server, Started
 from lib.sweep.results import LOG, OUTCOME, REPORTS, Kind, Outcome, Results, digest
 
 EVERY = 0.2  # seconds between two looks at a process
@@ -51,6 +51,7 @@ class Job(NamedTuple):
     gpus: float = 0
     memory: int | None = None  # bytes
     seconds: float | None = None
+    is_forked: bool = False  # from a server that has imported everything: see lib/sweep/processes.py
     is_built_here: bool = False  # a subject that the suite builds, which is nowhere to be found
     drop_weights: bool = False  # remove from the cache what had to be fetched for this
 
@@ -64,18 +65,18 @@ class Ended(NamedTuple):
     peak_bytes: int
 
 
-def run(job: Job, *, stopped: Callable[[], bool] = lambda: False) -> Outcome:
+def run(job: Job, server: Server, *, stopped: Callable[[], bool] = lambda: False) -> Outcome:
     """Ask the model, again where its process died, and keep its outcome. Raises OSError where the results cannot be
     written, and KeyboardInterrupt where it is `stopped`; then nothing is kept."""
     for attempt in range(1, RETRIES + 2):
-        outcome = _once(job, stopped).model_copy(update={"attempts": attempt})
+        outcome = _once(job, stopped, server).model_copy(update={"attempts": attempt})
         if outcome.kind != "died":
             break
     Results(job.results).keep(outcome)
     return outcome
 
 
-def _once(job: Job, stopped: Callable[[], bool]) -> Outcome:
+def _once(job: Job, stopped: Callable[[], bool], server: Server) -> Outcome:
     results, begun, clock = Results(job.results), datetime.now(timezone.utc), time.monotonic()
 
     def outcome(kind: Kind, message: str = "", peak: int = 0, sha256: dict[str, str] | None = None) -> Outcome:
@@ -94,7 +95,7 @@ def _once(job: Job, stopped: Callable[[], bool]) -> Outcome:
 
     try:
         with had.model(job.source, built=job.is_built_here, drop=job.drop_weights), _folder(results, job) as folder:
-            ended = _watched(job, folder, stopped)
+            ended = _watched(job, folder, stopped, server)
             said = _tail(folder / LOG)
             kind, message = _came_out(ended, said, folder)
             sha256 = {name: digest((folder / name).read_bytes()) for name in REPORTS} if kind == "ran" else {}
@@ -118,33 +119,23 @@ def _folder(results: Results, job: Job) -> Iterator[Path]:
     yield there
 
 
-def _watched(job: Job, folder: Path, stopped: Callable[[], bool]) -> Ended:
+def _watched(job: Job, folder: Path, stopped: Callable[[], bool], server: Server) -> Ended:
     """Run the suite until it ends, or has to be ended."""
     environment = {key: value for key, value in os.environ.items() if key not in NOT_PASSED_ON}
     environment |= {"OMP_NUM_THREADS": str(job.cpus), "PYTHONPATH": job.tree, "PYTHONUNBUFFERED": "1"}
     command = [*job.command, "--claims-model", f"{job.name}={job.source}", "--claims-report", str(folder)]
-    with (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+    start = server.fork if job.is_forked else Started
+    process = start(command, folder, folder / LOG, environment)
     try:
         return _until_it_ends(process, job, stopped)
     finally:
-        if process.returncode is None:
-            _kill(process)
-            process.wait()
-        process.stdin.close()
+        process.kill()
         shutil.rmtree(folder / ".hypothesis", ignore_errors=True)  # what Hypothesis keeps for a next run here
 
 
-def _until_it_ends(process: subprocess.Popen, job: Job, stopped: Callable[[], bool]) -> Ended:
+def _until_it_ends(process: Process, job: Job, stopped: Callable[[], bool]) -> Ended:
     begun, held = time.monotonic(), 0
-    while True:
-        pid, status, used = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            peak = max(used.ru_maxrss * 1024, held)  # Linux counts KiB
-            return Ended(process.returncode, "", "ran", peak)
+    while (found := process.ended()) is None:
         if stopped():
             raise KeyboardInterrupt("the sweep was stopped")
         held = max(held, now := _held(process.pid))
@@ -153,6 +144,7 @@ def _until_it_ends(process: subprocess.Popen, job: Job, stopped: Callable[[], bo
         if job.memory is not None and now > job.memory:
             return Ended(None, f"it held {now:,} bytes, of {job.memory:,}", "out of memory", held)
         time.sleep(EVERY)
+    return Ended(found.status, "", "ran", max(found.peak_bytes, held))
 
 
 def _held(pid: int) -> int:
@@ -160,11 +152,6 @@ def _held(pid: int) -> int:
         return psutil.Process(pid).memory_info().rss
     except psutil.Error:
         return 0
-
-
-def _kill(process: subprocess.Popen) -> None:
-    with suppress(ProcessLookupError):  # it has ended by itself
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _came_out(ended: Ended, said: str, folder: Path) -> tuple[Kind, str]:
