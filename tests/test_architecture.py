@@ -29,7 +29,7 @@ MAY_IMPORT = {
     | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.pytest_fixtures"},
     "ioi_fixtures.sweep": LEAVES
     | {"lib.sweep"}
-    | {f"ioi_fixtures.{room}" for room in ("circuits", "trained", "search", "pytest_fixtures")},
+    | {f"ioi_fixtures.{room}" for room in ("circuits", "trained", "pytest_fixtures")},
     "ioi_fixtures.controls": LEAVES | {"lib.models"},
     "ioi_fixtures.pytest_fixtures": {"lib"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained", "smollm2")},

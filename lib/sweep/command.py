@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None, given: Given, *, program: str, suite: 
     console = Console(highlight=False, stderr=True)
     try:
         plan = read_plan(asked.file)
+        if asked.results:
+            here = asked.results if "://" in asked.results else str(Path(asked.results).resolve())
+            plan = plan._replace(results=here)
         results = Results(plan.results)
         jobs = {one.name: _job(one, plan, given, suite, asked.drop_weights) for one in plan.models}
         found = {name: results.found(name, job.asked) for name, job in jobs.items()}
@@ -98,6 +101,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         metavar="N",
         help="of this machine, to share among models (default: %(default)s)",
     )
+    parser.add_argument("--results", metavar="WHERE", help="where results go, in place of what the file says")
     parser.add_argument("--dry-run", action="store_true", help="list what would run, and whether it can be had")
     parser.add_argument("--again", action="store_true", help="ask again what was asked otherwise")
     parser.add_argument("--drop-weights", action="store_true", help="remove what was fetched for a model after its run")
@@ -170,7 +174,7 @@ def _written(
     runs = [_ran(one, results, jobs[one.name]) for one in plan.in_order]
     sweep = sweep_of(runs, against=plan.file.against, curves=curves)
     now = datetime.now(timezone.utc).isoformat(timespec="minutes")
-    results.write("sweep.json", sweep.model_dump_json(indent=1) + "\n")
+    results.write("sweep.json", sweep.model_dump_json() + "\n")
     results.write("sweep.csv", as_csv(sweep))
     heading = f"Circuit claims of {counted(len(runs), 'model')}: {title}"
     results.write("sweep.html", page(sweep, title=heading, written=now))

@@ -152,8 +152,9 @@ def server_of_this_process() -> Server:
 
 
 def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it has ended by itself
-        os.killpg(pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # one that has only just begun has no group yet
+        with suppress(ProcessLookupError):  # it has ended by itself
+            kill(pid, signal.SIGKILL)
 
 
 def end_with(leash: int) -> None:
