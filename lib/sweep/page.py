@@ -107,7 +107,7 @@ def _parts(sweep: Sweep) -> Iterator[Part]:
 
 def shown(cell: Cell) -> str:
     """The value of a cell: of its worst figure, as far as fits."""
-    return f"{cell.figures[0].value:.2f}" if cell.figures else "–"
+    return f"{round(cell.figures[0].value, 2) + 0:.2f}" if cell.figures else "–"  # + 0: no minus before a zero
 
 
 def told(cell: Cell) -> str:
