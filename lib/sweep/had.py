@@ -68,7 +68,10 @@ def _is_cached(source: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     id, _, revision = source.partition("@")
-    return isinstance(try_to_load_from_cache(id, "config.json", revision=revision or None), str)
+    try:
+        return isinstance(try_to_load_from_cache(id, "config.json", revision=revision or None), str)
+    except ValueError:  # no model can be called that, which whoever looks for it says better
+        return False
 
 
 def _drop(source: str) -> None:
