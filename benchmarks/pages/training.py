@@ -14,13 +14,14 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.pages import evidence
 from benchmarks.pages.picture import take
 from ioi_fixtures.sweep import __main__ as command
 from ioi_fixtures.sweep.training import FOLDER as CHECKPOINTS
+from ioi_fixtures.sweep.training import SEEDS, STEPS_KEPT
 from lib.judging.measurements import Session
 from lib.sweep.page import readable, since
 from lib.sweep.records import Column, Curve, Role, Sweep
@@ -34,12 +35,29 @@ TIMES = "times.json"
 WHOLE = "the circuit alone does the task"
 
 
-def swept(name: str) -> dict:
+def trained() -> list[int]:
+    """The seeds whose checkpoints are all there."""
+    return [seed for seed in SEEDS if all((CHECKPOINTS / f"seed{seed}" / f"step{n}").is_dir() for n in STEPS_KEPT)]
+
+
+def file_of(seeds: Sequence[int]) -> Path:
+    """The sweep's file, with the groups of these seeds alone."""
+    head, *groups = FILE.read_text(encoding="utf-8").split("[[models]]")
+    kept = [group for group in groups if any(f"/seed{seed}/" in group for seed in seeds)]
+    text = "[[models]]".join([head, *kept])
+    here = FILE.parent
+    text = text.replace('"../../', f'"{here.parents[1]}/').replace('"../', f'"{here.parent}/')
+    path = CHECKPOINTS / "training.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def swept(name: str, file: Path) -> dict:
     """The sweep in a folder of that name, with what it cost where it was made in one go."""
     engine, cpus = WORKERS[name]
     folder, clock, load = CHECKPOINTS / name, time.monotonic(), os.getloadavg()[0]
     begun = folder.exists()
-    status = command.main([str(FILE), "--results", str(folder), "--engine", engine, "--cpus", str(cpus)])
+    status = command.main([str(file), "--results", str(folder), "--engine", engine, "--cpus", str(cpus)])
     if status > 1:
         raise SystemExit(f"the sweep {name} ended with {status}")
     if not begun:
@@ -134,8 +152,9 @@ def page(sweep: Sweep, costs: dict[str, dict], both: int, same: int) -> str:
         "# When a circuit appears, in three seeds",
         "",
         f"{len(sweep.columns)} checkpoints, {len(sweep.columns) // len(lines)} at log-spaced steps of each of "
-        f"{len(lines)} models that were trained alike but for their seed (`make train`), were asked the claims "
-        "of one circuit file, that of the kept model of the first seed (ioi_fixtures/trained/circuit.toml). "
+        f"{len(lines)} (of {len(SEEDS)}) models that were trained alike but for their seed (`make train`), were asked "
+        "the claims of one circuit file: that of the kept model, which has the first seed and was trained half as long "
+        "again (ioi_fixtures/trained/circuit.toml). "
         "[The page](training/sweep.html), [its record](training/sweep.json) and [the table](training/sweep.csv) are "
         "kept; its links lead to the models' own reports, which are made again with it.",
         "",
@@ -189,7 +208,11 @@ def _cost(of: tuple[str, dict]) -> str:
 
 def main() -> int:
     """The exit status."""
-    costs = {name: swept(name) for name in WORKERS}
+    seeds = trained()
+    if not seeds:
+        raise SystemExit(f"there are no checkpoints in {CHECKPOINTS}: make train")
+    file = file_of(seeds)
+    costs = {name: swept(name, file) for name in WORKERS}
     one, other = (figures(name) for name in WORKERS)
     both = {key[0] for key in one} & {key[0] for key in other}
     asked_both_ways = [key for key in one.keys() | other.keys() if key[0] in both]
@@ -205,7 +228,7 @@ def main() -> int:
     sweep = Sweep.model_validate_json((made / "sweep.json").read_bytes())
     text = page(sweep, costs, len(both), len(asked_both_ways))
     evidence.write("TRAINING.md", text, command="make training", of="other things")
-    return len(both) < len(sweep.columns)
+    return len(both) < len(SEEDS) * len(STEPS_KEPT)
 
 
 if __name__ == "__main__":

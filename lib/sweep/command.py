@@ -48,14 +48,10 @@ class Given(NamedTuple):
     curves: Mapping[str, Sequence[str]]  # titles, and the ids of the figures that each shows
 
 
-class Stopped(KeyboardInterrupt):
-    """Raised where SIGTERM arrives. As a KeyboardInterrupt it passes every `except Exception`."""
-
-
 def main(arguments: Sequence[str] | None, given: Given, *, program: str, suite: Sequence[str] = SUITE) -> int:
     """The exit status. program: what its messages call it. suite: what asks the claims of one model."""
     asked = _parser(program).parse_args(arguments)
-    console = Console(highlight=False, stderr=True)
+    console, signals = Console(highlight=False, stderr=True), []
     try:
         plan = read_plan(asked.file)
         if asked.results:
@@ -70,15 +66,15 @@ def main(arguments: Sequence[str] | None, given: Given, *, program: str, suite: 
         if changed and not asked.again:
             raise PlanError(_refusal(changed, results.where))
         due = [jobs[one.name] for one in plan.models if found[one.name].state != "done"]
-        with _terminated():
+        with _terminated(signals):
             _run(due, asked, console)
             sweep = _written(plan, jobs, results, given.curves, title=asked.file.stem)
     except (PlanError, OSError, ValueError) as error:
         print(f"{program}: {error}", file=sys.stderr)
         return USAGE
-    except KeyboardInterrupt as error:
+    except KeyboardInterrupt:
         print(f"{program}: stopped; what has run is kept, and the same command goes on from there", file=sys.stderr)
-        return TERMINATED if isinstance(error, Stopped) else INTERRUPTED
+        return TERMINATED if signals else INTERRUPTED
     return _said(sweep, results.where)
 
 
@@ -238,11 +234,13 @@ def _dry_run(plan: Plan, found: Mapping[str, Found], built: Collection[str]) -> 
 
 
 @contextmanager
-def _terminated() -> Iterator[None]:
-    """While the block lasts, SIGTERM stops the sweep as Ctrl-C does."""
+def _terminated(signals: list[int]) -> Iterator[None]:
+    """While the block lasts, SIGTERM stops the sweep as Ctrl-C does, and is added to `signals`: what Ray raises in turn
+    does not say which of them it was."""
 
     def stop(number: int, frame: object) -> None:
-        raise Stopped("stopped by SIGTERM")
+        signals.append(number)
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -10,6 +10,7 @@ request once, and for each request, a line of JSON on its standard input, forks 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -177,6 +178,7 @@ def _serve(main: str, leash: int) -> None:
             os.chdir(asked["folder"])
             suite([*asked["arguments"], "--collect-only"])
             shutil.rmtree(".hypothesis", ignore_errors=True)
+            gc.freeze()  # else a fork's first collection touches, and so copies, all that it shares with this process
             collected = True
         pid = os.fork()
         if pid == 0:
