@@ -13,8 +13,8 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants false-alarms power
-.PHONY: mutation mutation-changed upgrade-report
+.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
+.PHONY: false-alarms power mutation mutation-changed upgrade-report training
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
 claims: .venv/installed
@@ -54,10 +54,16 @@ CHECKED = $(sort $(foreach name,$(patsubst test_%,%,$(basename $(notdir $(WRITTE
 check: .venv/installed lint
 	$(if $(CHECKED),$(TESTS) $(CHECKED),@echo "no test file is called like what changed: make test")
 
-# Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for a circuit in it.
+# Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for a circuit in it;
+# then three seeds of it, 16 log-spaced checkpoints of each kept in reports/training (another twelve minutes).
 train: .venv/installed
 	$(BIN)/python -m ioi_fixtures.trained.train
 	$(BIN)/python -m ioi_fixtures.search $(TRAINED) --prompts 3000 -o $(TRAINED)/found.toml --overwrite
+	$(BIN)/python -m ioi_fixtures.sweep.training
+
+# docs/evidence/TRAINING.md: the claims of those checkpoints, as a sweep under Ray and again without.
+training: .venv/installed
+	$(ALONE) $(BIN)/python -m benchmarks.pages.training
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench
@@ -74,7 +80,8 @@ docs: .venv/installed
 	$(BIN)/python -m benchmarks.pages.memory
 	@echo "not renewed, since each takes longer: MACHINES.md (make machines), COVERAGE.md (make coverage), MUTANTS.md (make"
 	@echo "mutants), FALSE_ALARMS.md and POWER.md (make false-alarms, then make power), MUTATION.md (make mutation), UPGRADES.md"
-	@echo "(make upgrade-report), SMOLLM2.md (make real-evidence), CIRCUITS.md (make circuits), BENCH.md (make bench prints what it holds)"
+	@echo "(make upgrade-report), SMOLLM2.md (make real-evidence), CIRCUITS.md (make circuits), TRAINING.md (make train training),"
+	@echo "BENCH.md (make bench prints what it holds)"
 
 # docs/evidence/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.

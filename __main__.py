@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "lib.reports.compare",
     "find": "ioi_fixtures.search.__main__",
     "convert": "ioi_fixtures.converting.__main__",
+    "sweep": "ioi_fixtures.sweep.__main__",
 }
 
 

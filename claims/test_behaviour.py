@@ -2,6 +2,7 @@
 
 import pytest
 
+from ioi_fixtures.pytest_fixtures.drawings import heads_at_work
 from lib.judging.statistics import mean_over_prompts, share
 
 
@@ -13,9 +14,11 @@ def test_the_model_prefers_the_indirect_object(ioi, ioi_run, published, record):
 
 
 @pytest.mark.any_model
-def test_nearly_every_prompt_is_answered_right(ioi, ioi_run, published, record):
+def test_nearly_every_prompt_is_answered_right(model, ioi, ioi_run, published, record):
     """On nearly every prompt the indirect object's logit is above the subject's."""
     claim = published["behaviour/accuracy"]
+    for drawing in heads_at_work(model.weights, ioi, ioi_run):
+        record.show(drawing)
     accuracy = record("accuracy", share(ioi_run.logit_difference(ioi.answers) > 0), claim)
     assert accuracy in claim
 

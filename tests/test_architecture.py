@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.places import ROOT
 
-LEAVES = {"lib.files", "lib.one_line", "lib.suggestions"}
+LEAVES = {"lib.files", "lib.one_line", "lib.schedules", "lib.suggestions"}
 # What each room may import of ours, besides itself. Folders that stand for all their rooms have a name without a dot.
 MAY_IMPORT = {
     "lib.models": LEAVES,
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "lib.judging": LEAVES,
     "lib.reports": LEAVES | {"lib.judging"},
     "lib.plugin": LEAVES | {"lib.models", "lib.instruments", "lib.judging", "lib.reports"},
+    "lib.sweep": LEAVES | {"lib.models", "lib.judging", "lib.reports"},
     "ioi_fixtures.sentences": LEAVES | {"lib.models"},
     "ioi_fixtures.circuits": LEAVES | {"lib.models", "lib.instruments", "lib.judging", "ioi_fixtures.sentences"},
     "ioi_fixtures.published": set(),
@@ -27,6 +28,9 @@ MAY_IMPORT = {
     | {"lib.models", "lib.instruments", "lib.judging"}
     | {"ioi_fixtures.sentences", "ioi_fixtures.circuits", "ioi_fixtures.pytest_fixtures"},
     "ioi_fixtures.converting": LEAVES | {"lib.models", "ioi_fixtures.circuits"},
+    "ioi_fixtures.sweep": LEAVES
+    | {"lib.sweep"}
+    | {f"ioi_fixtures.{room}" for room in ("circuits", "trained", "pytest_fixtures")},
     "ioi_fixtures.controls": LEAVES | {"lib.models"},
     "ioi_fixtures.pytest_fixtures": {"lib"}
     | {f"ioi_fixtures.{room}" for room in ("sentences", "circuits", "published", "planted", "trained", "smollm2")},
@@ -45,6 +49,7 @@ KNOWS = {
         *(f"ioi_fixtures/controls/{name}.py" for name in ("faults", "lifecycle_faults")),
     },
     "nnsight": {"lib/models/backends/nnsight_traces.py", "ioi_fixtures/controls/nnsight_faults.py"},
+    "ray": {"lib/sweep/on_ray.py"},
 }
 OURS = {"lib", "ioi_fixtures", "claims", "benchmarks", "tests"}
 FILES = [path for folder in ("lib", "ioi_fixtures", "claims", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
@@ -106,6 +111,7 @@ UPWARD = {
     "lib.judging": "from lib.models.heads import Head",
     "lib.reports": "import lib.plugin.reporting",
     "lib.plugin": "from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS",
+    "lib.sweep": "import lib.plugin.reporting",
     "ioi_fixtures.sentences": "import pytest",
     "ioi_fixtures.circuits": "from ioi_fixtures import planted",
     "ioi_fixtures.published": "from lib.judging.references import read_references",
@@ -114,6 +120,7 @@ UPWARD = {
     "ioi_fixtures.smollm2": "from ioi_fixtures.pytest_fixtures import subjects",
     "ioi_fixtures.search": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.converting": "from ioi_fixtures.pytest_fixtures import subjects",
+    "ioi_fixtures.sweep": "from ioi_fixtures.controls import random_model",
     "ioi_fixtures.controls": "from lib.instruments import patching",
     "ioi_fixtures.pytest_fixtures": "from ioi_fixtures.controls.hook_loops import put",
     "claims": "from lib.plugin import pytest_plugin",

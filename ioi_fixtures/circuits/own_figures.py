@@ -24,7 +24,6 @@ from lib.models.heads import Head
 
 OF_HEADS, OF_LAYERS = ("attribution", "leads", "leads-against"), ("logit-lens",)
 _OF_STEPS = re.compile(r"(?P<id>.+?) @ step(?P<first>\d+)(?P<on>-?)")
-_STEP = re.compile(r"(?:step|checkpoint)[=_-]?(\d+)$")
 
 
 class OwnFigure(NamedTuple):
@@ -65,12 +64,6 @@ def at_step(figures: References, step: int | None) -> References:
         if plain not in chosen or rank > chosen[plain][0]:
             chosen[plain] = (rank, figure.model_copy(update={"id": plain}))
     return References({id: figure for id, (_, figure) in chosen.items()})
-
-
-def step_of(source: str) -> int | None:
-    """The step of training that a model's name ends in, such as pythia-160m@step1000 or a folder step=1000."""
-    found = _STEP.search(source)
-    return int(found[1]) if found else None
 
 
 def of_kind(figures: References, kind: str) -> list[OwnFigure]:

@@ -18,6 +18,8 @@ HELP = f"""\
 usage: {COMMAND} [options] [claims file[::claim] ...]
        {COMMAND} render claims.json page.html
        {COMMAND} compare old.json new.json [--html page.html]
+       {COMMAND} find model
+       {COMMAND} sweep sweep.toml
 
 Asks every claim, or those of the named files, such as test_weights.py, and writes reports/claims.html and claims.json.
 It is pytest: -k "name_movers and 9.9" selects claims by name, -m gpu asks them of GPT-2 small on a GPU, --collect-only

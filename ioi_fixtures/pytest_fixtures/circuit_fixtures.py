@@ -24,7 +24,7 @@ from ioi_fixtures.circuits.circuit_file import (
 )
 from ioi_fixtures.circuits.library import own_circuit, path_of
 from ioi_fixtures.circuits.other_heads import other_senders, random_places
-from ioi_fixtures.circuits.own_figures import OF_HEADS, OF_LAYERS, at_step, of_kind, step_of
+from ioi_fixtures.circuits.own_figures import OF_HEADS, OF_LAYERS, at_step, of_kind
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.model_option import name_and_source
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
@@ -38,6 +38,7 @@ from lib.judging.statistics import Estimate
 from lib.models.activations import Run, Weights
 from lib.models.heads import Head
 from lib.models.model import Model
+from lib.schedules import step_of
 from lib.suggestions import suggestion
 
 RANDOM_CIRCUITS = 3

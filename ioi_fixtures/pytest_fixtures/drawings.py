@@ -18,14 +18,36 @@ from ioi_fixtures.pytest_fixtures.experiments import RANDOM_SETS, Pair
 from ioi_fixtures.pytest_fixtures.shares import Whole
 from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.attention import attention, projection_on_token
+from lib.instruments.attribution import attribution_by_head
 from lib.instruments.readout import top_tokens
-from lib.judging.drawings import Bars, Edge, Graph, Lines, Node, Pattern, Scatter, Series, Table, bars
+from lib.judging.drawings import (
+    Bars,
+    Edge,
+    Graph,
+    HeadMap,
+    Lines,
+    Node,
+    Pattern,
+    Scatter,
+    Series,
+    Table,
+    bars,
+    head_map,
+)
 from lib.judging.statistics import Estimate, mean_over_prompts
 from lib.models.activations import Run, Weights
 from lib.models.heads import Head, select
 from lib.models.model import Model
 
 DRAWN_PROMPTS = 200  # points of a scatter, at most: more hide each other and swell the page
+# Where heads attend from and to, and what the publication calls those that do.
+WORK = (
+    ("END", "IO", "name mover"),
+    ("END", "S2", "S-inhibition"),
+    ("S2", "S1", "duplicate token"),
+    ("S2", "S1+1", "induction"),
+    ("S1+1", "S1", "previous token"),
+)
 CLASS_OF = {head: name for name, (members, _) in CIRCUIT.items() for head in members}
 
 
@@ -48,6 +70,21 @@ def attention_by_position(name: str, members: tuple[Head, ...], batch: Batch, ru
     looks = {key: attention(run, query=end, key=at) for key, at in batch.positions.items()}
     means = {key: mean_over_prompts(select(value, members).mean(0)) for key, value in looks.items()}
     return bars(f"Attention of {name} from END", "attention probability", means)
+
+
+def heads_at_work(weights: Weights, batch: Batch, run: Run) -> list[HeadMap]:
+    """What every head does that a circuit's classes are known by: where it attends, and what it writes."""
+    position = batch.positions
+    maps = [
+        head_map(
+            f"Attention from {query} to {key} ({role})",
+            "attention probability",
+            attention(run, query=position[query], key=position[key]).mean(-1),
+        )
+        for query, key, role in WORK
+    ]
+    written = attribution_by_head(run, weights, batch.answers).mean(-1)
+    return [*maps, head_map("Direct attribution", "logit difference", written)]
 
 
 def attention_against_projection(head: Head, weights: Weights, batch: Batch, run: Run) -> Scatter:

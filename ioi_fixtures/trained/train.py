@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def losses(model: GPT2LMHeadModel, tokens: Tensor, lengths: Tensor) -> tuple[Ten
     return each[is_answer].mean(), each[is_other].mean()
 
 
-def train(*, steps: int = STEPS, seed: int = SEED) -> tuple[GPT2LMHeadModel, list[dict[str, float]]]:
-    """A trained model, and its loss curve."""
+def train(
+    *, steps: int = STEPS, seed: int = SEED, after: Callable[[int, GPT2LMHeadModel], None] = lambda step, model: None
+) -> tuple[GPT2LMHeadModel, list[dict[str, float]]]:
+    """A trained model, and its loss curve. after: is given every step and the model as it leaves it."""
     torch.set_num_threads(1)  # the order of sums, and so the last bits, would depend on their number
     torch.manual_seed(seed)
     words = tokenizer.vocabulary()
@@ -61,6 +64,7 @@ def train(*, steps: int = STEPS, seed: int = SEED) -> tuple[GPT2LMHeadModel, lis
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        after(step, model)
         recent.append((answer.item(), other.item()))
         if step % EVERY == 0 or step == steps:
             of_answers, of_others = (round(sum(column) / len(recent), 4) for column in zip(*recent, strict=True))
@@ -84,6 +88,14 @@ def evaluate(directory: Path) -> dict[str, float]:
     }
 
 
+def save(model: GPT2LMHeadModel, into: Path) -> None:
+    """The model as a directory that claims can be asked of."""
+    into.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(into)
+    (into / "generation_config.json").unlink(missing_ok=True)  # of no use here
+    tokenizer.save(into, SHAPE["n_positions"])
+
+
 def main() -> None:
     """Trains, saves and evaluates."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
@@ -94,10 +106,7 @@ def main() -> None:
     start = time.monotonic()
     model, curve = train(steps=asked.steps, seed=asked.seed)
     seconds = round(time.monotonic() - start)
-    asked.into.mkdir(parents=True, exist_ok=True)
-    model.generation_config = None  # of no use here
-    model.save_pretrained(asked.into)
-    tokenizer.save(asked.into, SHAPE["n_positions"])
+    save(model, asked.into)
     found = {
         "seed": asked.seed,
         "steps": asked.steps,

@@ -3,11 +3,12 @@
 import pytest
 
 from ioi_fixtures.circuits.circuit_file import read_circuit
-from ioi_fixtures.circuits.own_figures import at_step, heads_of, of_kind, read_figures, step_of
+from ioi_fixtures.circuits.own_figures import at_step, heads_of, of_kind, read_figures
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import with_stated_bands
 from lib.judging.references import read_references
 from lib.models.heads import Head
+from lib.schedules import step_of
 
 FIGURE = '["{}"]\nsays = "{}"\nsource = "somebody"\nhow = "somehow"\naccept = {{ above = 0.5 }}\nwhy = "as published"\n'
 

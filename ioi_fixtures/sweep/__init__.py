@@ -1,0 +1,1 @@
+"""Many models: what a sweep of these claims adds to the machinery of lib/sweep, and one of models trained here."""
