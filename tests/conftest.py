@@ -20,10 +20,13 @@ from tests.support.warm_process import warm_python
 # Files with slow tests, the slowest first: with -n, a process takes one file after the other, and the last ones have to
 # be short for all processes to end together.
 SLOW = (
+    "test_on_ray.py",
     "test_trained.py",
     "test_bad_input.py",
     "test_workers.py",
     "test_command_line.py",
+    "test_sweep.py",
+    "test_command.py",
     "test_generated_prompts.py",
     "test_survival.py",
     "test_benchmarks.py",

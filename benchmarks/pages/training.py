@@ -149,7 +149,7 @@ def page(sweep: Sweep, costs: dict[str, dict], both: int, same: int) -> str:
     head = f"| {' | '.join(lines)} |"
     rule = "---|" * len(lines)
     text = [
-        "# When a circuit appears, in three seeds",
+        "# When a circuit appears, in models that differ by their seed",
         "",
         f"{len(sweep.columns)} checkpoints, {len(sweep.columns) // len(lines)} at log-spaced steps of each of "
         f"{len(lines)} (of {len(SEEDS)}) models that were trained alike but for their seed (`make train`), were asked "
