@@ -49,6 +49,7 @@ PICTURE = evidence.FOLDER / "smollm2.png"
 SEEDS = range(30)
 OF_A_SEED = 400  # prompts at the most: a hundred leave claims about the weakest heads open on some
 PROMPTS = 24  # of a broken copy: one look
+SPREAD = (NEUTRAL, "noise_doubled")  # in all weights: what moves all figures a little takes as many as the model itself
 FIGURES = "test_circuit_file.py"
 SECONDS, BYTES = 240, 6 * 10**9  # what a whole run may take, on two cores
 MOST_ALARMS = 1
@@ -67,8 +68,8 @@ def of_seed(seed: int) -> Session:
 
 
 def of_broken(name: str) -> Session:
-    """A broken copy, on few prompts; the neutral one, which may fail nothing, on as many as the model itself."""
-    more = () if name == NEUTRAL else ("--claims-prompts", str(PROMPTS))
+    """A broken copy, on few prompts; what is SPREAD on as many as the model itself."""
+    more = () if name in SPREAD else ("--claims-prompts", str(PROMPTS))
     run_of_it = f"{RUN}-{name}"
     if not kept(run_of_it):
         with tempfile.TemporaryDirectory(prefix="broken-") as folder:
@@ -129,8 +130,8 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
         "",
         "## Broken copies",
         "",
-        f"{PROMPTS} prompts, one look. A claim counts where it fails outright. The neutral copy is asked as the model "
-        "is, and there every claim counts that does not hold.",
+        f"{PROMPTS} prompts, one look; {' and '.join(SPREAD)} as the model itself. A claim counts where it fails "
+        "outright, and on the neutral copy where it does not hold.",
         "",
         "| broken | logit difference | claims that fail | of those that name it |",
         "|---|---|---|---|",
