@@ -80,9 +80,9 @@ def of_broken(name: str) -> Session:
 
 def survived(name: str, session: Session) -> list[str]:
     """Beginnings of claims that name what is broken, where none fails; of the neutral copy, what does not hold."""
+    failed = _failed(name, session)
     if name == NEUTRAL:
-        return not_holding(session)
-    failed = [in_short(claim) for claim in failing(session)]
+        return failed
     return [named for named in BROKEN[name].named if not any(one.startswith(named) for one in failed)]
 
 
@@ -130,8 +130,8 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
         "",
         "## Broken copies",
         "",
-        f"{PROMPTS} prompts, one look; {' and '.join(SPREAD)} as the model itself. A claim counts where it fails "
-        "outright, and on the neutral copy where it does not hold.",
+        f"{PROMPTS} prompts, one look, and a claim counts where it fails outright. {' and '.join(SPREAD)}, which change "
+        "all weights a little, are asked as the model itself is, and every claim counts that does not hold.",
         "",
         "| broken | logit difference | claims that fail | of those that name it |",
         "|---|---|---|---|",
@@ -170,7 +170,7 @@ def of_seeds(seeds: Mapping[int, Session]) -> Iterator[str]:
 
 
 def _failed(name: str, session: Session) -> list[str]:
-    return not_holding(session) if name == NEUTRAL else [in_short(claim) for claim in failing(session)]
+    return not_holding(session) if name in SPREAD else [in_short(claim) for claim in failing(session)]
 
 
 def of_copy(name: str, session: Session) -> str:
