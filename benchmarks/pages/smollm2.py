@@ -130,8 +130,8 @@ def page(whole: Session, peak: int, seeds: Mapping[int, Session], copies: Mappin
         "",
         "## Broken copies",
         "",
-        f"{PROMPTS} prompts, one look, and a claim counts where it fails outright. {' and '.join(SPREAD)}, which change "
-        "all weights a little, are asked as the model itself is, and every claim counts that does not hold.",
+        f"{PROMPTS} prompts, one look, and a claim counts where it fails outright. {' and '.join(SPREAD)}, which "
+        "change all weights a little, are asked as the model itself is, and every claim counts that does not hold.",
         "",
         "| broken | logit difference | claims that fail | of those that name it |",
         "|---|---|---|---|",
