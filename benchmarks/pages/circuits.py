@@ -20,7 +20,7 @@ from ioi_fixtures import planted
 from ioi_fixtures.circuits.circuit_file import CircuitFile, read_circuit
 from ioi_fixtures.circuits.library import FILE, FOLDER
 from ioi_fixtures.controls.random_families import save_random_like, tokens_of
-from ioi_fixtures.planted import MUTANTS
+from ioi_fixtures.planted import CONTROL, MUTANTS
 from ioi_fixtures.planted.tokenizer import vocabulary
 from ioi_fixtures.smollm2 import NAME as REAL
 from lib.judging.measurements import Claim, Session
@@ -45,6 +45,18 @@ SHAPES: Mapping[str, tuple[str, int, int, int]] = MappingProxyType(
         "pythia-2.8b": ("gpt_neox", 32, 32, 32),
         "llama-3-8b": ("llama", 32, 32, 8),
         REAL: ("llama", 30, 9, 3),
+    }
+)
+
+# Copies of planted that pass, since a circuit file has no words for what they break.
+UNSEEN: Mapping[str, str] = MappingProxyType(
+    {
+        "extra_nm_81": "other heads are judged on average, so that one which does as much as the file's is not seen",
+        "first_mlp_passed_by": "what heads read of the first MLP",
+        "sinh_position_only": "which of two signals S-inhibition carries",
+        "others_look_at_s2": "how many others attend there too, as long as the class does so more than they do",
+        "weak_early_strong": "that a head attends weakly",
+        "nm90_through_mlp": "what a backup writes, or how it reaches the logits",
     }
 )
 
@@ -110,10 +122,11 @@ def _holds(claim: Claim) -> bool:
 def problems(random: Mapping[str, Session], broken: Mapping[str, Session]) -> list[str]:
     """What must not be."""
     wrong = [f"{name}, a random model: {claim} holds" for name, session in random.items() for claim in passing(session)]
-    wrong += [f"planted: {in_short(claim)} fails" for claim in failing(broken["intact"])]
-    return wrong + [
-        f"{name}: nothing fails" for name, session in broken.items() if name != "intact" and not failing(session)
-    ]
+    for name in ("intact", CONTROL):
+        wrong += [f"{name}: {in_short(claim)} fails" for claim in failing(broken[name])]
+    seen = {name: failing(session) for name, session in broken.items() if name not in ("intact", CONTROL)}
+    wrong += [f"{name}: nothing fails" for name, failed in seen.items() if not failed and name not in UNSEEN]
+    return wrong + [f"{name}: it is seen now" for name, failed in seen.items() if failed and name in UNSEEN]
 
 
 def page(random: Mapping[str, Session], broken: Mapping[str, Session]) -> str:
@@ -138,6 +151,10 @@ def page(random: Mapping[str, Session], broken: Mapping[str, Session]) -> str:
         "| broken | claims of the file that fail | |",
         "|---|---|---|",
         *(_of_mutant(name, session) for name, session in broken.items() if name != "intact"),
+        "",
+        "## What a circuit file cannot say, so that these copies pass",
+        "",
+        *(f"- **{name}**: {why}." for name, why in UNSEEN.items()),
         "",
         "## What must not be",
         "",

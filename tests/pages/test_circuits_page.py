@@ -1,10 +1,10 @@
 """The page about circuits of models that cannot be had here has every one, and says what must not be."""
 
 from benchmarks.pages import circuits, evidence
-from benchmarks.pages.circuits import SHAPES, config_of, is_positive, page, passing, problems
+from benchmarks.pages.circuits import SHAPES, UNSEEN, config_of, is_positive, page, passing, problems
 from ioi_fixtures.circuits.circuit_file import read_circuit
 from ioi_fixtures.circuits.library import FILE, FOLDER
-from ioi_fixtures.planted import MUTANTS
+from ioi_fixtures.planted import CONTROL, MUTANTS
 from lib.judging.references import Band
 from lib.models.heads import Head
 from tests.support.example_session import example_session
@@ -41,14 +41,16 @@ def test_what_chance_has_is_no_positive_claim():
 
 def test_a_claim_that_a_random_model_passes_and_a_copy_that_passes_all_are_named():
     assert (len(passing(HOLDS)), len(passing(FAILS))) == (1, 0)
-    broken = {"intact": HOLDS, **dict.fromkeys(MUTANTS, FAILS)}
+    broken = {"intact": HOLDS, **dict.fromkeys(MUTANTS, FAILS), **dict.fromkeys((*UNSEEN, CONTROL), HOLDS)}
     assert problems({"pythia-160m": FAILS}, broken) == []
     [wrong] = problems({"pythia-160m": HOLDS}, broken)
     assert wrong.startswith("pythia-160m, a random model: ")
     [wrong] = problems({}, {**broken, "dup_off": HOLDS})
     assert wrong == "dup_off: nothing fails"
-    [wrong] = problems({}, {**broken, "intact": FAILS})
-    assert wrong.startswith("planted: ")
+    for name in ("intact", CONTROL):
+        [wrong] = problems({}, {**broken, name: FAILS})
+        assert wrong.startswith(f"{name}: ")
+    assert problems({}, {**broken, "extra_nm_81": FAILS}) == ["extra_nm_81: it is seen now"]
     assert page({"pythia-160m": FAILS}, broken).endswith("## What must not be\n\n- nothing\n")
 
 
