@@ -31,13 +31,20 @@ from lib.reports import drift_page, figures
 
 STRIP_WIDTH = 240  # pixels
 STRIP_MARGIN = 0.12  # of what is drawn, left free on either side
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+
+def templates(folder: Path) -> jinja2.Environment:
+    """Templates of pages in a folder: what they show is escaped, and what they lack is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+TEMPLATES = templates(Path(__file__).parent)
 
 
 class Strip(NamedTuple):

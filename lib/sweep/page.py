@@ -11,25 +11,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from lib.judging import verdicts
 from lib.judging.verdicts import NOT_HOLDING
 from lib.reports.drift_words import moved
-from lib.reports.html_report import style
+from lib.reports.html_report import style, templates
 from lib.sweep import drawn
 from lib.sweep.records import Cell, Column, Row, Sweep
 from lib.sweep.table import part_of
 
 LISTED = 4  # figures that changed between two neighbours and are told; all are in the JSON
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+TEMPLATES = templates(Path(__file__).parent)
 
 
 class Part(NamedTuple):
