@@ -94,8 +94,7 @@ class Server:
             self._open(python, main, environment)
             self._kind = kind
         asked = {"arguments": arguments, "folder": str(folder), "log": str(log), "environment": dict(environment)}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         said = self._process.stdout.readline()
         if not said:
             raise OSError(f"the process that runs are forked from ended with status {self._process.wait()}")
@@ -112,7 +111,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             pass_fds=(held,),
             start_new_session=True,
-            text=True,
+            bufsize=0,  # a line is read and no more: what else is there, `Forked.ended` has to see
         )
         os.close(held)
 

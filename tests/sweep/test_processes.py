@@ -61,6 +61,26 @@ def test_every_run_is_a_fork_of_what_was_imported_once(server, suite, tmp_path):
         assert (tmp_path / "log.txt").read_text() == f"once {' '.join(arguments)} {said}\n"
 
 
+class Late:
+    """A pipe that is read half a second late."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def __getattr__(self, name):
+        return getattr(self.pipe, name)
+
+    def readline(self):
+        time.sleep(0.5)
+        return self.pipe.readline()
+
+
+def test_a_run_that_has_ended_before_anybody_looks_is_seen_to_end(server, suite, tmp_path):
+    until_it_ends(fork(server, suite, tmp_path, "a"))
+    server._process.stdout = Late(server._process.stdout)
+    assert until_it_ends(fork(server, suite, tmp_path, "a", "b")).status == 2
+
+
 def test_a_run_can_be_ended_and_the_next_one_asked(server, suite, tmp_path):
     process = fork(server, suite, tmp_path, "waits")
     assert process.ended() is None
