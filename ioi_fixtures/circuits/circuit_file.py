@@ -187,7 +187,7 @@ class CircuitFile(NamedTuple):
     @property
     def heads(self) -> tuple[Head, ...]:
         """Every head that a model has to have: those of its classes, and those that figures are published of."""
-        return tuple(dict.fromkeys([*(head for one in self.classes for head in one.heads), *heads_of(self.figures)]))
+        return tuple(dict.fromkeys([*(member.head for member in self.members), *heads_of(self.figures)]))
 
     @property
     def edges(self) -> tuple[Edge, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ioi_fixtures.circuits.circuit_file import HubModel, read_circuit
@@ -22,8 +22,9 @@ def own_circuit(models: Collection[str]) -> Path | None:
     """The file of the circuit of these models, each a name on the hub, a folder's here, or a directory whose config
     says which it is; None where that is not one and the same for all. Circuits whose model is named in words alone are
     nobody's own: GPT-2 small has claims that name its heads."""
-    files = [FOLDER / name / FILE for name in sorted(path.parent.name for path in FOLDER.glob(f"*/{FILE}"))]
-    found = {next((path for path in files if _is_of(path, model)), None) for model in models}
+    stated = {path: read_circuit(path).model for path in sorted(FOLDER.glob(f"*/{FILE}"))}
+    ids = {path: model.id for path, model in stated.items() if isinstance(model, HubModel)}
+    found = {_of(model, ids) for model in models}
     return found.pop() if len(found) == 1 else None
 
 
@@ -32,10 +33,10 @@ def shown(path: Path) -> str:
     return str(path.relative_to(FOLDER)) if path.is_relative_to(FOLDER) else path.name
 
 
-def _is_of(path: Path, model: str) -> bool:
-    stated = read_circuit(path).model
+def _of(model: str, ids: Mapping[Path, str]) -> Path | None:
     name = model.partition("@")[0]
-    return isinstance(stated, HubModel) and (model == path.parent.name or stated.id in (name, _id_in_config(name)))
+    called = (name, _id_in_config(name))
+    return next((path for path, id in ids.items() if id in called or path.parent.name == model), None)
 
 
 def _id_in_config(directory: str) -> str | None:

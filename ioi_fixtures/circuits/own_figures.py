@@ -66,9 +66,9 @@ def at_step(figures: References, step: int | None) -> References:
     return References({id: figure for id, (_, figure) in chosen.items()})
 
 
-def of_kind(figures: References, kind: str) -> list[OwnFigure]:
-    """The figures of heads or of layers of one kind, in their order."""
-    return [figure for id in figures for figure in _addressed(id) if id.startswith(f"{kind}/")]
+def of_kind(figures: References, *kinds: str) -> list[OwnFigure]:
+    """The figures of heads or of layers of these kinds, in their order."""
+    return [figure for id in figures for figure in _addressed(id) if id.partition("/")[0] in kinds]
 
 
 def heads_of(figures: References) -> list[Head]:

@@ -11,7 +11,6 @@ from ioi_fixtures.circuits.circuit_file import BEFORE, read_circuit
 from ioi_fixtures.converting.graph_files import Graph, read_graph
 from ioi_fixtures.converting.heads_of_graph import Converted, convert
 from lib.files import check_writable, write_whole
-from lib.models.config import CannotLoad
 
 POSITIONS = ", ".join(BEFORE)
 
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m ioi_f
         rules = {"fewest": asked.threshold, "most": asked.heads, "at": asked.at}
         found = convert(graph, positions=dict(map(_position, asked.position)), **rules)
         check_writable(output.parent)
-    except (OSError, ValueError, CannotLoad) as error:
+    except (OSError, ValueError) as error:
         parser.exit(2, f"{asked.file} cannot be converted: {error}\n")
     text = as_toml(asked.file.name, graph, found)
     write_whole(output, text)

@@ -59,10 +59,7 @@ STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
     "scoring_member": lambda circuit: [one for one in circuit.members if one.of.scores],
     "edge": lambda circuit: circuit.edges,
     "written_figure": lambda circuit: of_kind(circuit.figures, "attribution"),
-    "leading_figure": lambda circuit: [
-        *of_kind(circuit.figures, "leads"),
-        *of_kind(circuit.figures, "leads-against"),
-    ],
+    "leading_figure": lambda circuit: of_kind(circuit.figures, "leads", "leads-against"),
     "lens_figure": lambda circuit: of_kind(circuit.figures, "logit-lens"),
 }
 
@@ -84,8 +81,9 @@ def pytest_configure(config: pytest.Config) -> None:
         option.claims_circuit = own_circuit([name_and_source(asked)[1] for asked in option.claims_model or ()])
     if option.claims_circuit is None:
         asked = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
-        if config.rootpath / CLAIMS_OF_IT in asked:
-            raise pytest.UsageError(f"{CLAIMS_OF_IT} asks what a circuit file states: add --claims-circuit FILE")
+        for path in CLAIMS_OF_IT:
+            if config.rootpath / path in asked:
+                raise pytest.UsageError(f"{path} asks what a circuit file states: add --claims-circuit FILE")
         return
     try:
         option.claims_circuit = path_of(option.claims_circuit)
@@ -102,7 +100,7 @@ def with_stated_bands(published: References, circuit: CircuitFile) -> References
     """Published figures, but for those published of this circuit's model, and the bands that a circuit file states:
     those are its own, and nobody published them. Raises ValueError for one of no claim of a circuit file."""
     ours = [id for id in published if id.startswith(OF_FILES)]
-    of_parts = [figure.id for kind in (*OF_HEADS, *OF_LAYERS) for figure in of_kind(circuit.figures, kind)]
+    of_parts = [figure.id for figure in of_kind(circuit.figures, *OF_HEADS, *OF_LAYERS)]
     for where, ids in (("[bands.{!r}]", circuit.bands), ("the published figure [{!r}]", circuit.figures)):
         for id in ids:
             if id not in ours and id not in of_parts:

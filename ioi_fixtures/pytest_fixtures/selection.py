@@ -29,15 +29,14 @@ GPU_NOTE = (
 NOT_OF_THIS_CIRCUIT = "{names}: {count} claims name GPT-2 small's heads, so they are not asked with --claims-circuit"
 NOT_STATED = "{names}: {claims} about what the circuit file does not state"
 CIRCUIT = pytest.StashKey[CircuitFile]()  # what --claims-circuit names, if anything
-CLAIMS_OF_IT = Path("claims", "test_circuit_file.py")
-CLAIMS_OF_FIGURES = Path("claims", "test_circuit_figures.py")
+CLAIMS_OF_IT = (Path("claims", "test_circuit_file.py"), Path("claims", "test_circuit_figures.py"))
 OF_WHOLE_CIRCUITS = {"stated_alone", "stated_random_circuits", "model_without_class"}  # what such a claim asks for
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Without a circuit file there is nothing to ask of its claims."""
-    of_files = [config.rootpath / path for path in (CLAIMS_OF_IT, CLAIMS_OF_FIGURES)]
-    return True if collection_path in of_files and CIRCUIT not in config.stash else None
+    of_it = {config.rootpath / path for path in CLAIMS_OF_IT}
+    return True if collection_path in of_it and CIRCUIT not in config.stash else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

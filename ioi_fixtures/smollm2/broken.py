@@ -178,9 +178,8 @@ BROKEN: Mapping[str, Broken] = MappingProxyType(
         ),
         "rotary_base_changed": Broken(
             "Positions turn queries and keys by the angles of base 10,000 and not 100,000.",
-            (
-                "every_head_scores_on_random_tokens_as_its_class_does",
-            ),  # 50 tokens apart; prompts have 20, and hardly show it
+            # 50 tokens apart; prompts have 20, and hardly show it
+            ("every_head_scores_on_random_tokens_as_its_class_does",),
             _rotary_base(10_000.0),
         ),
         "noise_doubled": Broken(

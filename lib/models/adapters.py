@@ -14,11 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lib.models.cache import built, default_cache
-from lib.models.config import ADAPTER, INDEX, SINGLE, CannotLoad, locate, read_json
+from lib.models.config import ADAPTER, ADAPTER_WEIGHTS, INDEX, SINGLE, TOKENIZER, CannotLoad, locate, read_json
 
-WEIGHTS = "adapter_model.safetensors"
 ORIGIN = "merged.json"  # says in the merged model's directory what it was made of
-TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json")
 
 
 def merge(directory: Path, *, cache: Path | None = None) -> Path:
@@ -29,8 +27,8 @@ def merge(directory: Path, *, cache: Path | None = None) -> Path:
         raise _refused(directory, base, "a model lies beside it, and which is meant is not said")
     if not base:
         raise _refused(directory, base, f"{ADAPTER} does not say of which model (base_model_name_or_path)")
-    if not (directory / WEIGHTS).is_file():
-        raise _refused(directory, base, f"there is no {WEIGHTS} beside it")
+    if not (directory / ADAPTER_WEIGHTS).is_file():
+        raise _refused(directory, base, f"there is no {ADAPTER_WEIGHTS} beside it")
     if find_spec("peft") is None:
         raise _refused(directory, base, "peft, which would merge it, is not installed (our extra [peft])")
     try:

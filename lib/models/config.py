@@ -18,7 +18,8 @@ from lib.models.family import Family
 from lib.suggestions import nearest
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"  # what transformers reads, in this order
-ADAPTER = "adapter_config.json"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TOKENIZER = ("tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json")
 
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu")  # those that lib/models/forward.py computes
 ROTARY_TYPES = ("default", "linear", "llama3")
@@ -78,17 +79,16 @@ def _hub_snapshot(name: str) -> Path:
     from huggingface_hub import snapshot_download  # imported here: only a hub name needs it
 
     files = ["config.json", ADAPTER, SINGLE, INDEX, "model-*-of-*.safetensors"]
-    tokenizer = ["tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json"]
     id, _, revision = name.partition("@")
     one = {"repo_id": id, "revision": revision or None}
     download = f"hf download {id}" + (f" --revision {revision}" if revision else "")
     try:
         directory = Path(snapshot_download(**one, allow_patterns=files[:2]))
         if (directory / ADAPTER).is_file():
-            return Path(snapshot_download(**one, allow_patterns=[ADAPTER, "adapter_model.safetensors", *tokenizer]))
+            return Path(snapshot_download(**one, allow_patterns=[ADAPTER, ADAPTER_WEIGHTS, *TOKENIZER]))
         if (directory / "config.json").is_file():
             read_config(directory)  # before gigabytes are fetched that cannot be tested
-            directory = Path(snapshot_download(**one, allow_patterns=files + tokenizer))
+            directory = Path(snapshot_download(**one, allow_patterns=[*files, *TOKENIZER]))
         return directory
     except CannotLoad:
         raise

@@ -48,6 +48,15 @@ class Traces:
         return " and ".join(f"{words} {first_of(names, NAMED)}" for words, names in said.items() if names)
 
 
+def plain_settings(config: object, name: str) -> dict[str, object]:
+    """What an object of settings holds that can be compared: numbers, words, and what is on or off."""
+    return {f"{name}.{key}": value for key, value in vars(config).items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """A model as it was at one time."""

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from lib.judging.measurements import Claim, Comparison, Measurement, Mutant, Session, Shown, Subject, as_json
 from lib.judging.recorder import INSTEAD, NOTE, Inconclusive, Recorder
+from lib.models.backends import LIBRARIES
 from lib.models.budget import BatchHalved
 from lib.plugin.completeness import options_of_claims, selection
 from lib.plugin.item_records import attach, attached, keep, records_of, running, subject_name
@@ -113,8 +114,9 @@ class Reporting:
         )
 
     def _libraries(self) -> tuple[str, ...]:
-        """Those whose versions may move a figure: the last one only where it runs the model."""
-        return (*VERSIONS_OF, *(["nnsight"] if self.config.option.claims_backend == "nnsight" else ()))
+        """Those whose versions may move a figure, and what runs the model."""
+        runs = LIBRARIES.get(self.config.option.claims_backend, VERSIONS_OF[0])
+        return tuple(dict.fromkeys((*VERSIONS_OF, runs)))
 
     def _place(self, test: str) -> int:
         return self.order.get(test, -1)  # what is in no order, such as a file that cannot be loaded, comes first

@@ -40,7 +40,7 @@ class Part(NamedTuple):
 def page(sweep: Sweep, *, title: str, written: str) -> str:
     """The whole page. written: when."""
     ran = [one for one in sweep.columns if one.report]
-    lines = list(dict.fromkeys(one.line for one in sweep.columns))
+    lines = _lines(sweep)
     colours = {name: i for i, name in enumerate(lines)}
     x, ticks = drawn.places(ran) if ran else ({}, [])
     return TEMPLATES.get_template("page.html.jinja").render(

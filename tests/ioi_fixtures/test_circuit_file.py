@@ -168,8 +168,9 @@ def test_a_file_that_cannot_be_followed_is_a_usage_error_of_one_screen(text, say
     assert_refused(done, says)
 
 
-def test_its_claims_without_a_file_are_a_usage_error(tmp_path):
-    done = claims("claims/test_circuit_file.py", report=tmp_path)
+@pytest.mark.parametrize("name", ["test_circuit_file.py", "test_circuit_figures.py"])
+def test_its_claims_without_a_file_are_a_usage_error(name, tmp_path):
+    done = claims(f"claims/{name}", report=tmp_path)
     assert_refused(done, "add --claims-circuit FILE")
 
 

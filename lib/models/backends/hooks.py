@@ -24,7 +24,7 @@ from lib.models.architecture import architecture_of
 from lib.models.config import CannotLoad, family_of, read_config
 from lib.models.families import GPT2_DEFAULTS, GPT2_SCORES, query_factors
 from lib.models.folding import PROCESSING
-from lib.models.traces import IN_TRAINING, Traces
+from lib.models.traces import IN_TRAINING, Traces, plain_settings
 
 # Where the library keeps each of SITES. "{}" is the layer.
 HOOK_NAMES = {
@@ -85,7 +85,7 @@ class HookedBackend:
         counted = {name: points[name] for name in named.values()}
         hooks = {name: len(point.fwd_hooks) + len(point.bwd_hooks) for name, point in counted.items()}
         in_training = sum(module.training for module in self.library_model.modules())
-        settings = {f"cfg.{name}": value for name, value in vars(self.library_model.cfg).items() if _is_plain(value)}
+        settings = plain_settings(self.library_model.cfg, "cfg")
         return Traces.of(hooks, self.tensors(), {**settings, IN_TRAINING: in_training})
 
     def tensors(self) -> dict[str, Tensor]:
@@ -163,10 +163,6 @@ class _Hook:
 def _plain_name(name: str) -> str:
     """A parameter's name without what the library puts around each module of transformers."""
     return name.replace("_original_component.", "")
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _change(edit: Edit, activation: Tensor) -> Tensor:

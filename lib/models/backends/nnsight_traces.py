@@ -31,7 +31,7 @@ from lib.models.checkpoint import Checkpoint
 from lib.models.config import CannotLoad
 from lib.models.family import Family
 from lib.models.folding import FUSED, fold
-from lib.models.traces import IN_TRAINING, Traces
+from lib.models.traces import IN_TRAINING, Traces, plain_settings
 from lib.models.unfolding import module_tensors
 
 # How the activations of sites lie in a module's, and the sizes that say so: a stream, heads side by side, attention, or
@@ -130,7 +130,7 @@ class NnsightBackend:
         for envoy in self.library_model.modules():
             stored = next((getattr(envoy, name) for name in STORED_EDITS if name in vars(envoy)), ())
             hooks[f"{envoy.path} (edits that nnsight makes in every trace)"] = len(stored)
-        settings = {f"config.{name}": value for name, value in vars(self._module.config).items() if _is_plain(value)}
+        settings = plain_settings(self._module.config, "config")
         settings[IN_TRAINING] = sum(module.training for module in modules.values())
         replaced = [name for name, forward in self._forwards_now().items() if forward is not self._forwards.get(name)]
         return Traces.of(hooks, self.tensors(), {**settings, "modules with another forward": ", ".join(replaced)})
@@ -251,7 +251,3 @@ def _pattern_in(operations: object) -> object:
             f"{version('transformers')}, so that 'pattern' cannot be read: use --claims-backend plain"
         )
     return getattr(operations, call).source.nn_functional_dropout_0
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
