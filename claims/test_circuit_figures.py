@@ -5,7 +5,8 @@
 import pytest
 
 from ioi_fixtures.pytest_fixtures.drawings import lens_by_layer
-from lib.instruments.attribution import attribution_by_head, logit_lens
+from lib.instruments.attention import attention
+from lib.instruments.attribution import attribution_by_head, attribution_by_layer, logit_lens
 from lib.judging.statistics import mean_over_prompts, strongest
 from lib.models.heads import without
 
@@ -39,3 +40,58 @@ def test_the_logit_lens_reads_what_was_published(lens_figure, model, ioi, ioi_ru
     record.show(lens_by_layer(lens))
     read = record(f"logit lens before layer {lens_figure}", mean_over_prompts(lens[lens_figure.address]), claim)
     assert read in claim
+
+
+def test_a_head_attends_as_was_published(attention_figure, ioi, ioi_run, published, record):
+    """Of its attention, head {attention_figure} gives what was published."""
+    claim = published[attention_figure.id]
+    head, query, key = attention_figure.address
+    attended = attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key])[head]
+    attended = record(f"attention of {attention_figure}", mean_over_prompts(attended), claim)
+    assert attended in claim
+
+
+def test_the_average_other_head_attends_as_was_published(
+    others_attention_figure, circuit_file, ioi, ioi_run, published, record
+):
+    """Control: the average head that the file does not name gives no more of its attention, {others_attention_figure},
+    than was published."""
+    claim = published[others_attention_figure.id]
+    _, query, key = others_attention_figure.address
+    attended = attention(ioi_run, query=ioi.positions[query], key=ioi.positions[key])
+    attended = without(attended, circuit_file.named_heads).mean(0)
+    attended = record(f"attention of {others_attention_figure}", mean_over_prompts(attended), claim)
+    assert attended in claim
+
+
+def test_nothing_else_writes_more_than_was_published(
+    others_figure, circuit_file, model, ioi, ioi_run, published, record
+):
+    """Control: even the strongest {others_figure} that the file does not name hardly moves the logit difference by
+    itself."""
+    claim = published[others_figure.id]
+    if others_figure.address == "head":
+        written = without(attribution_by_head(ioi_run, model.weights, ioi.answers), circuit_file.named_heads)
+    else:
+        _, written = attribution_by_layer(ioi_run, model.weights, ioi.answers)
+    most = written[strongest(written.mean(-1))]
+    most = record(f"strongest attribution of another {others_figure}", mean_over_prompts(most), claim)
+    assert most in claim
+
+
+def test_without_an_mlp_as_much_is_left_as_was_published(mlp_figure, without_mlp, ioi, whole, published, record):
+    """With MLP {mlp_figure} at its ABC mean, the share of the logit difference that was published is left."""
+    claim = published[mlp_figure.id]
+    left = whole.share(without_mlp(mlp_figure.address).logit_difference(ioi.answers))
+    left = record(f"logit difference without MLP {mlp_figure} / with it", left, claim)
+    assert left in claim
+
+
+def test_signals_move_the_logit_difference_as_was_published(signals_figure, circuit_file, signalled, published, record):
+    """With the output of {signals_figure}, the logit difference is as was published."""
+    claim = published[signals_figure.id]
+    of, *cell = signals_figure.address
+    places = next(one.places for one in circuit_file.classes if one.name == of)
+    difference = mean_over_prompts(signalled(places, tuple(cell)))
+    difference = record(f"logit difference, {signals_figure}", difference, claim)
+    assert difference in claim

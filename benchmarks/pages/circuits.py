@@ -48,18 +48,6 @@ SHAPES: Mapping[str, tuple[str, int, int, int]] = MappingProxyType(
     }
 )
 
-# Copies of planted that pass, since a circuit file has no words for what they break.
-UNSEEN: Mapping[str, str] = MappingProxyType(
-    {
-        "extra_nm_81": "other heads are judged on average, so that one which does as much as the file's is not seen",
-        "first_mlp_passed_by": "what heads read of the first MLP",
-        "sinh_position_only": "which of two signals S-inhibition carries",
-        "others_look_at_s2": "how many others attend there too, as long as the class does so more than they do",
-        "weak_early_strong": "that a head attends weakly",
-        "nm90_through_mlp": "what a backup writes, or how it reaches the logits",
-    }
-)
-
 
 def config_of(name: str) -> tuple[str, dict]:
     """Model type and config of a small random model with the layers and heads of a circuit's model."""
@@ -125,8 +113,7 @@ def problems(random: Mapping[str, Session], broken: Mapping[str, Session]) -> li
     for name in ("intact", CONTROL):
         wrong += [f"{name}: {in_short(claim)} fails" for claim in failing(broken[name])]
     seen = {name: failing(session) for name, session in broken.items() if name not in ("intact", CONTROL)}
-    wrong += [f"{name}: nothing fails" for name, failed in seen.items() if not failed and name not in UNSEEN]
-    return wrong + [f"{name}: it is seen now" for name, failed in seen.items() if failed and name in UNSEEN]
+    return wrong + [f"{name}: nothing fails" for name, failed in seen.items() if not failed]
 
 
 def page(random: Mapping[str, Session], broken: Mapping[str, Session]) -> str:
@@ -151,10 +138,6 @@ def page(random: Mapping[str, Session], broken: Mapping[str, Session]) -> str:
         "| broken | claims of the file that fail | |",
         "|---|---|---|",
         *(_of_mutant(name, session) for name, session in broken.items() if name != "intact"),
-        "",
-        "## What a circuit file cannot say, so that these copies pass",
-        "",
-        *(f"- **{name}**: {why}." for name, why in UNSEEN.items()),
         "",
         "## What must not be",
         "",

@@ -34,7 +34,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ioi_fixtures.circuits.own_figures import heads_of, read_figures
+from ioi_fixtures.circuits.own_figures import classes_of, heads_of, read_figures
+from ioi_fixtures.circuits.positions import BEFORE
 from lib.instruments.addresses import Place
 from lib.judging.references import Band, References
 from lib.models.heads import Head, heads
@@ -44,15 +45,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-# Each position with those that stand before it in every prompt, whichever order the names come in.
-BEFORE: Mapping[str, tuple[str, ...]] = {
-    "IO": (),
-    "S1": (),
-    "S1+1": ("S1",),
-    "S2": ("IO", "S1", "S1+1"),
-    "END": ("IO", "S1", "S1+1", "S2"),
-}
 
 
 def _one_of(*known: str) -> BeforeValidator:
@@ -180,6 +172,11 @@ class CircuitFile(NamedTuple):
         return frozenset(head for head, at in self.places if at == position)
 
     @property
+    def named_heads(self) -> frozenset[Head]:
+        """The heads of all classes, wherever they work."""
+        return frozenset(head for head, _ in self.places)
+
+    @property
     def members(self) -> tuple[Member, ...]:
         """Every head of every class."""
         return tuple(Member(head, one) for one in self.classes for head in one.heads)
@@ -284,6 +281,11 @@ def _contradictions(circuit: CircuitFile) -> list[str]:
                 faults.append(
                     f"[classes.{one.name!r}] reads: no class {read.sender!r}: {suggestion(read.sender, names)}"
                 )
+    faults += [
+        f"published figures are of no class {name!r}: {suggestion(name, names)}"
+        for name in classes_of(circuit.figures)
+        if name not in names
+    ]
     return faults or [fault for edge in circuit.edges for fault in _impossible(edge)]
 
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, read_circuit
+from ioi_fixtures.circuits.circuit_file import read_circuit
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.converting.graph_files import Graph, read_graph
 from ioi_fixtures.converting.heads_of_graph import Converted, convert
 from lib.files import check_writable, write_whole

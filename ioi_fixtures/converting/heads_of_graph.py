@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ioi_fixtures.circuits.circuit_file import BEFORE
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.converting.graph_files import Graph, GraphEdge, other_parts
 from lib.models.heads import Head
 from lib.one_line import counted, first_of

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ioi_fixtures.circuits.circuit import CIRCUIT_HEADS
 from ioi_fixtures.circuits.circuit_file import (
-    BEFORE,
     CircuitFile,
     Edge,
     HeadClass,
@@ -24,7 +23,8 @@ from ioi_fixtures.circuits.circuit_file import (
 )
 from ioi_fixtures.circuits.library import own_circuit, path_of
 from ioi_fixtures.circuits.other_heads import other_senders, random_places
-from ioi_fixtures.circuits.own_figures import OF_HEADS, OF_LAYERS, at_step, of_kind
+from ioi_fixtures.circuits.own_figures import PARTS, at_step, of_kind
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.model_option import name_and_source
 from ioi_fixtures.pytest_fixtures.selection import CIRCUIT, CLAIMS_OF_IT
@@ -61,6 +61,11 @@ STATED: Mapping[str, Callable[[CircuitFile], Sequence[object]]] = {
     "written_figure": lambda circuit: of_kind(circuit.figures, "attribution"),
     "leading_figure": lambda circuit: of_kind(circuit.figures, "leads", "leads-against"),
     "lens_figure": lambda circuit: of_kind(circuit.figures, "logit-lens"),
+    "attention_figure": lambda circuit: of_kind(circuit.figures, "attention"),
+    "others_attention_figure": lambda circuit: of_kind(circuit.figures, "others-attention"),
+    "others_figure": lambda circuit: of_kind(circuit.figures, "others-attribution"),
+    "mlp_figure": lambda circuit: of_kind(circuit.figures, "without-mlp"),
+    "signals_figure": lambda circuit: of_kind(circuit.figures, "signals"),
 }
 
 
@@ -100,7 +105,7 @@ def with_stated_bands(published: References, circuit: CircuitFile) -> References
     """Published figures, but for those published of this circuit's model, and the bands that a circuit file states:
     those are its own, and nobody published them. Raises ValueError for one of no claim of a circuit file."""
     ours = [id for id in published if id.startswith(OF_FILES)]
-    of_parts = [figure.id for figure in of_kind(circuit.figures, *OF_HEADS, *OF_LAYERS)]
+    of_parts = [figure.id for figure in of_kind(circuit.figures, *PARTS)]
     for where, ids in (("[bands.{!r}]", circuit.bands), ("the published figure [{!r}]", circuit.figures)):
         for id in ids:
             if id not in ours and id not in of_parts:

@@ -33,6 +33,7 @@ from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.prompts import Batch, Prompt
 from ioi_fixtures.sentences.random_tokens import repeated_sequences
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
+from lib.instruments.addresses import Place
 from lib.instruments.attention import RepeatedTokenScores, repeated_token_scores
 from lib.instruments.attribution import attribution_by_head
 from lib.instruments.patching import patch_heads, patch_stream
@@ -140,29 +141,30 @@ def patched_paths(model: Model, ioi: Batch, ioi_run: Run, abc_run: Run) -> Calla
 
 
 @pytest.fixture(scope="session")
-def s_inhibition_signals(
+def signalled(
     model: Model,
     ioi: Batch,
     ioi_run: Run,
     prompts: tuple[Prompt, ...],
     names: tuple[str, ...],
     request: pytest.FixtureRequest,
-) -> Mapping[Cell, Tensor]:
-    """Logit differences with the S-inhibition heads' output at END from prompts with changed signals. [batch] a cell"""
-    seed, end = request.config.option.claims_seed, ioi.positions["END"]
-    differences = {}
-    for cell, vary in CELL_VARIANTS.items():
-        varied = encode_for(model, vary(prompts, seed, names))
-        source = model.run(varied.tokens, last=end, keep=("z",))
-        differences[cell] = knock_out(
-            model.weights,
-            ioi_run,
-            [{head: "END" for head in S_INHIBITION}],
-            positions=ioi.positions,
-            values=source["z"],
-            answers=ioi.answers,
-        )[0]
+) -> Callable[[frozenset[Place], Cell], Tensor]:
+    """Logit differences with the output of heads at their positions from prompts with changed signals. [batch]"""
+
+    @cache
+    def differences(places: frozenset[Place], cell: Cell) -> Tensor:
+        varied = encode_for(model, CELL_VARIANTS[cell](prompts, request.config.option.claims_seed, names))
+        values = model.run(varied.tokens, last=ioi.positions["END"], keep=("z",))["z"]
+        settings = {"positions": ioi.positions, "values": values, "answers": ioi.answers}
+        return knock_out(model.weights, ioi_run, [dict(sorted(places))], **settings)[0]
+
     return differences
+
+
+@pytest.fixture(scope="session")
+def s_inhibition_signals(signalled: Callable[..., Tensor]) -> Mapping[Cell, Tensor]:
+    """The same of the S-inhibition heads at END, by cell. [batch] a cell"""
+    return {cell: signalled(frozenset((head, "END") for head in S_INHIBITION), cell) for cell in CELL_VARIANTS}
 
 
 class Pair(NamedTuple):

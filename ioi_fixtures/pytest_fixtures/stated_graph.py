@@ -8,7 +8,8 @@ from statistics import mean
 import pytest
 from torch import Tensor
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, CircuitFile, Edge, HeadClass
+from ioi_fixtures.circuits.circuit_file import CircuitFile, Edge, HeadClass
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.sentences.prompts import Batch
 from lib.instruments.path_patching import path_patch_to_logits
 from lib.judging import drawings

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, by_head
+from ioi_fixtures.circuits.circuit_file import by_head
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.sentences import variants
 from ioi_fixtures.sentences.known import in_known_words, words_of
 from ioi_fixtures.sentences.prompts import Batch, encode, make_prompts

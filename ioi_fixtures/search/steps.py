@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from ioi_fixtures.circuits.circuit_file import BEFORE
 from ioi_fixtures.circuits.other_heads import other_senders
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.search.search import (
     NothingFound,
     Role,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from lib.instruments.ablation import run_circuits
@@ -51,9 +52,14 @@ def weight_gaps(weights: Weights, witness: Weights) -> dict[str, float]:
 
     Folding may leave a bias that is what remains of large parts that cancel, so its own size says nothing of rounding.
     """
-    gaps = {name: tensor.double() - witness.tensors()[name] for name, tensor in weights.tensors().items()}
-    sizes = {name: tensor.abs().max() if name.startswith("W") else 1 for name, tensor in witness.tensors().items()}
-    return {name: float(gap.abs().max() / sizes[name]) for name, gap in gaps.items()}
+    of_witness = witness.tensors()
+    return {name: _gap(tensor, of_witness[name], name) for name, tensor in weights.tensors().items()}
+
+
+def _gap(mine: Tensor, witness: Tensor, name: str) -> float:
+    """Of one tensor at a time, and in place: all at once would hold a large model in float64 a second time."""
+    size = witness.abs().max() if name.startswith("W") else 1
+    return float(mine.to(torch.float64, copy=True).sub_(witness).abs_().max() / size)
 
 
 def site_gap(run: Run, witness: Run, site: str) -> Tensor:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, by_head, read_circuit
+from ioi_fixtures.circuits.circuit_file import by_head, read_circuit
 from ioi_fixtures.circuits.other_heads import DRAWS, other_senders, random_places
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import path_in_words, with_stated_bands

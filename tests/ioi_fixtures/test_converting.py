@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ioi_fixtures.circuits.circuit_file import BEFORE, read_circuit
+from ioi_fixtures.circuits.circuit_file import read_circuit
+from ioi_fixtures.circuits.positions import BEFORE
 from ioi_fixtures.converting import __main__ as command
 from lib.models.heads import heads
 

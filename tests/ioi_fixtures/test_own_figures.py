@@ -1,9 +1,13 @@
 """Figures of one model's own: read by id, chosen by step, and put in place of those of GPT-2 small."""
 
+import re
+
 import pytest
 
 from ioi_fixtures.circuits.circuit_file import read_circuit
-from ioi_fixtures.circuits.own_figures import at_step, heads_of, of_kind, read_figures
+from ioi_fixtures.circuits.library import FILE
+from ioi_fixtures.circuits.library import FOLDER as CIRCUITS
+from ioi_fixtures.circuits.own_figures import PARTS, at_step, classes_of, heads_of, of_kind, read_figures
 from ioi_fixtures.published import FOLDER
 from ioi_fixtures.pytest_fixtures.circuit_fixtures import with_stated_bands
 from lib.judging.references import read_references
@@ -30,9 +34,38 @@ def test_figures_of_heads_and_layers_are_asked_one_by_one(tmp_path):
     assert heads_of(found) == [Head(8, 10), Head(20, 1), Head(3, 1), Head(8, 0)]  # layer 8 has to be there
 
 
-@pytest.mark.parametrize(("id", "says"), [("attribution/8", "'8' is not a head"), ("logit-lens/x", "'x' is no layer")])
+def test_figures_of_positions_mlps_and_signals_say_what_they_are_of(tmp_path):
+    ids = ("attention/5.8 S2 to S1+1", "others-attention/END to S2", "others-attribution/mlp", "without-mlp/0")
+    found = figures(tmp_path, *ids, "signals/S-inhibition random inverted @ step64", "logit-lens/0")
+    addresses = [one.address for kind in PARTS for one in of_kind(found, kind)]
+    assert addresses == [
+        (Head(5, 8), "S2", "S1+1"),
+        (None, "END", "S2"),
+        "mlp",
+        ("S-inhibition", "random", "inverted"),
+        0,
+        0,
+    ]
+    assert [str(one) for one in of_kind(found, "signals")] == ["S-inhibition, random token, inverted position"]
+    assert heads_of(found) == [Head(5, 8), Head(0, 0)]
+    assert classes_of(found) == ["S-inhibition"]
+
+
+@pytest.mark.parametrize(
+    ("id", "says"),
+    [
+        ("attribution/8", "'8' is not a head"),
+        ("logit-lens/x", "'x' is no layer"),
+        ("without-mlp/", "'' is no layer"),
+        ("attention/5.8", "'' names no two positions"),
+        ("attention/END to S2", "'END' is not a head"),
+        ("others-attention/IO to S2", "'IO to S2' names no two positions, the second no later one"),
+        ("others-attribution/heads", "'heads' is none of head and mlp"),
+        ("signals/S-inhibition original random", "'S-inhibition original random' names no class and two signals"),
+    ],
+)
 def test_an_address_that_is_none_is_named(id, says, tmp_path):
-    with pytest.raises(ValueError, match=rf"published.toml: \['{id}'\]: {says}"):
+    with pytest.raises(ValueError, match=re.escape(f"published.toml: ['{id}']: {says}")):
         figures(tmp_path, id)
 
 
@@ -89,3 +122,18 @@ def test_a_file_names_its_figures_and_needs_no_classes_then(tmp_path):
         with_figures(tmp_path, "attribution/8.10", circuit='published = "published.toml"\ncomplete = "no"\n')
     with pytest.raises(OSError, match=r"mine\.toml"):
         with_figures(tmp_path, "attribution/8.10", circuit='published = "mine.toml"\n')
+
+
+def test_a_figure_of_a_class_that_the_file_does_not_have_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="published figures are of no class 'movers'"):
+        with_figures(tmp_path, "signals/movers random inverted")
+
+
+def test_figures_that_gpt2_smalls_file_has_of_the_families_are_the_same_there():
+    published, copied = read_references(FOLDER), re.compile(r"as (\S+) of ioi_fixtures/published/")
+    own = read_circuit(CIRCUITS / "gpt2-small" / FILE).figures.values()
+    of_families = [(one, published[found[1]]) for one in own if (found := copied.match(one.why))]
+    assert len(of_families) == 12
+    for one, other in of_families:
+        assert (one.value, one.accept) == (other.value, other.accept), one.id
+        assert one.source == other.source, one.id

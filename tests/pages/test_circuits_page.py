@@ -1,7 +1,7 @@
 """The page about circuits of models that cannot be had here has every one, and says what must not be."""
 
 from benchmarks.pages import circuits, evidence
-from benchmarks.pages.circuits import SHAPES, UNSEEN, config_of, is_positive, page, passing, problems
+from benchmarks.pages.circuits import SHAPES, config_of, is_positive, page, passing, problems
 from ioi_fixtures.circuits.circuit_file import read_circuit
 from ioi_fixtures.circuits.library import FILE, FOLDER
 from ioi_fixtures.planted import CONTROL, MUTANTS
@@ -41,7 +41,7 @@ def test_what_chance_has_is_no_positive_claim():
 
 def test_a_claim_that_a_random_model_passes_and_a_copy_that_passes_all_are_named():
     assert (len(passing(HOLDS)), len(passing(FAILS))) == (1, 0)
-    broken = {"intact": HOLDS, **dict.fromkeys(MUTANTS, FAILS), **dict.fromkeys((*UNSEEN, CONTROL), HOLDS)}
+    broken = {"intact": HOLDS, **dict.fromkeys(MUTANTS, FAILS), CONTROL: HOLDS}
     assert problems({"pythia-160m": FAILS}, broken) == []
     [wrong] = problems({"pythia-160m": HOLDS}, broken)
     assert wrong.startswith("pythia-160m, a random model: ")
@@ -50,7 +50,6 @@ def test_a_claim_that_a_random_model_passes_and_a_copy_that_passes_all_are_named
     for name in ("intact", CONTROL):
         [wrong] = problems({}, {**broken, name: FAILS})
         assert wrong.startswith(f"{name}: ")
-    assert problems({}, {**broken, "extra_nm_81": FAILS}) == ["extra_nm_81: it is seen now"]
     assert page({"pythia-160m": FAILS}, broken).endswith("## What must not be\n\n- nothing\n")
 
 
