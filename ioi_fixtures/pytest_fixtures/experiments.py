@@ -142,18 +142,13 @@ def patched_paths(model: Model, ioi: Batch, ioi_run: Run, abc_run: Run) -> Calla
 
 @pytest.fixture(scope="session")
 def signalled(
-    model: Model,
-    ioi: Batch,
-    ioi_run: Run,
-    prompts: tuple[Prompt, ...],
-    names: tuple[str, ...],
-    request: pytest.FixtureRequest,
+    model: Model, ioi: Batch, ioi_run: Run, names: tuple[str, ...], request: pytest.FixtureRequest
 ) -> Callable[[frozenset[Place], Cell], Tensor]:
     """Logit differences with the output of heads at their positions from prompts with changed signals. [batch]"""
 
     @cache
     def differences(places: frozenset[Place], cell: Cell) -> Tensor:
-        varied = encode_for(model, CELL_VARIANTS[cell](prompts, request.config.option.claims_seed, names))
+        varied = encode_for(model, CELL_VARIANTS[cell](ioi.prompts, request.config.option.claims_seed, names))
         values = model.run(varied.tokens, last=ioi.positions["END"], keep=("z",))["z"]
         settings = {"positions": ioi.positions, "values": values, "answers": ioi.answers}
         return knock_out(model.weights, ioi_run, [dict(sorted(places))], **settings)[0]
