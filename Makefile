@@ -55,11 +55,14 @@ check: .venv/installed lint
 	$(if $(CHECKED),$(TESTS) $(CHECKED),@echo "no test file is called like what changed: make test")
 
 # Trains the small model in ioi_fixtures/trained anew (some six minutes of one core's time) and looks for a circuit in it;
-# then three seeds of it, 16 log-spaced checkpoints of each kept in reports/training (another twelve minutes).
+# then three seeds of it, 16 log-spaced checkpoints of each kept in reports/training (another twenty minutes), and for
+# the circuits of those that do the task at the end, which seed 1's does not.
 train: .venv/installed
 	$(BIN)/python -m ioi_fixtures.trained.train
 	$(BIN)/python -m ioi_fixtures.search $(TRAINED) --prompts 3000 -o $(TRAINED)/found.toml --overwrite
 	$(BIN)/python -m ioi_fixtures.sweep.training
+	for seed in 0 2; do $(BIN)/python -m ioi_fixtures.search reports/training/seed$$seed/step6000 --prompts 3000 \
+		-o ioi_fixtures/sweep/seed$$seed.toml --overwrite || exit; done
 
 # docs/evidence/TRAINING.md: the claims of those checkpoints, as a sweep under Ray and again without.
 training: .venv/installed

@@ -1,7 +1,7 @@
 """When a circuit appears in three models that were trained alike but for their seed, and whether all end with the same.
 
-The sweep of ioi_fixtures/sweep/sweep.toml over the checkpoints of `make train`, under Ray with two workers and
-again without Ray, one model at a time: the same figures to the last bit, or the exit status is 1. Writes
+The sweep of ioi_fixtures/sweep/sweep.toml over the checkpoints of `make train`, under Ray with two workers, with one,
+and without Ray, one model at a time: the same figures to the last bit, or the exit status is 1. Writes
 docs/evidence/TRAINING.md, its picture, and the sweep's record, table and page into docs/evidence/training/. What has
 run is kept beside the checkpoints, so the program may be stopped and go on; times are of runs made in one go.
 """
@@ -15,10 +15,14 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+
+import tomllib
 
 from benchmarks.pages import evidence
 from benchmarks.pages.picture import take
+from ioi_fixtures.circuits.circuit_file import read_circuit
 from ioi_fixtures.sweep import __main__ as command
 from ioi_fixtures.sweep.training import FOLDER as CHECKPOINTS
 from ioi_fixtures.sweep.training import SEEDS, STEPS_KEPT
@@ -30,9 +34,9 @@ from lib.sweep.results import Outcome
 FILE = Path(command.__file__).with_name("sweep.toml")
 KEPT = evidence.FOLDER / "training"
 PICTURE = evidence.FOLDER / "training.png"
-WORKERS = {"on-ray": ("ray", 2), "without-ray": ("local", 1)}
+WORKERS = {"on-ray": ("ray", 2), "on-ray-alone": ("ray", 1), "without-ray": ("local", 1)}
 TIMES = "times.json"
-WHOLE = "the circuit alone does the task"
+TASK, WHOLE = "the model does the task", "the circuit alone does the task"
 
 
 def trained() -> list[int]:
@@ -46,7 +50,7 @@ def file_of(seeds: Sequence[int]) -> Path:
     kept = [group for group in groups if any(f"/seed{seed}/" in group for seed in seeds)]
     text = "[[models]]".join([head, *kept])
     here = FILE.parent
-    text = text.replace('"../../', f'"{here.parents[1]}/').replace('"../', f'"{here.parent}/')
+    text = text.replace('"../../', f'"{here.parents[1]}/').replace('circuit = "', f'circuit = "{here}/')
     path = CHECKPOINTS / "training.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -132,7 +136,25 @@ def holding(sweep: Sweep) -> Iterator[str]:
         cells = [row.cells[columns[-1].name] for row in sweep.rows if columns[-1].name in row.cells]
         held = sum(cell.standing == "holds" for cell in cells)
         appears = {readable(part): steps.get(line, "") for part, steps in since(sweep).items()}
-        yield f"| {line} | {held} of {len(cells)} | {appears.get(WHOLE) or 'never'} |"
+        asked = circuits()[line].name
+        yield f"| {line} | {asked} | {held} of {len(cells)} | {appears.get(WHOLE) or 'never'} |"
+
+
+def circuits() -> dict[str, Path]:
+    """The circuit file that the models of each line are asked, as the sweep's file has it."""
+    file = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {group["line"]: FILE.parent / group.get("circuit", file["circuit"]) for group in file["models"]}
+
+
+def classes(sweep: Sweep) -> Iterator[str]:
+    """A row a class: its heads in each seed whose last checkpoint does the task."""
+    own = {}
+    for line, columns in by_line(sweep).items():
+        does = next(row.cells[columns[-1].name].standing for row in sweep.rows if readable(row.claim) == TASK)
+        circuit = read_circuit(circuits()[line]).classes if does == "holds" else ()
+        own[line] = {one.name: " ".join(map(str, one.heads)) for one in circuit}
+    for name in dict.fromkeys(name for found in own.values() for name in found):
+        yield f"| {name} | {' | '.join(found.get(name, '') for found in own.values())} |"
 
 
 def by_line(sweep: Sweep) -> dict[str, list[Column]]:
@@ -152,9 +174,10 @@ def page(sweep: Sweep, costs: dict[str, dict], both: int, same: int) -> str:
         "# When a circuit appears, in models that differ by their seed",
         "",
         f"{len(sweep.columns)} checkpoints, {len(sweep.columns) // len(lines)} at log-spaced steps of each of "
-        f"{len(lines)} (of {len(SEEDS)}) models that were trained alike but for their seed (`make train`), were asked "
-        "the claims of one circuit file: that of the kept model, which has the first seed and was trained half as long "
-        "again (ioi_fixtures/trained/circuit.toml). "
+        f"{len(lines)} (of {len(SEEDS)}) models that were trained alike but for their seed (`make train`; the first is "
+        "the kept model of ioi_fixtures/trained). Those of a seed were asked the claims of the circuit that the search "
+        "found in its last checkpoint, on other prompts (files beside ioi_fixtures/sweep/sweep.toml), or, where that "
+        "one does not do the task, so that there is none to find, of another seed's. "
         "[The page](training/sweep.html), [its record](training/sweep.json) and [the table](training/sweep.csv) are "
         "kept; its links lead to the models' own reports, which are made again with it.",
         "",
@@ -162,9 +185,15 @@ def page(sweep: Sweep, costs: dict[str, dict], both: int, same: int) -> str:
         "",
         "## Is it the same circuit?",
         "",
-        "| seed | claims that hold at the end | the circuit alone does the task from step |",
-        "|---|---|---|",
+        "| seed | asked the circuit in | claims that hold at the end | the circuit alone does the task from step |",
+        "|---|---|---|---|",
         *holding(sweep),
+        "",
+        "The classes of each seed's own circuit, as the search names them, and their heads:",
+        "",
+        f"| class {head}",
+        f"|---|{rule}",
+        *classes(sweep),
         "",
         "The head that leads each role in the last checkpoint, and how much:",
         "",
@@ -188,6 +217,7 @@ def page(sweep: Sweep, costs: dict[str, dict], both: int, same: int) -> str:
         "model at a time.",
         "",
         *map(_cost, costs.items()),
+        *_faster(costs),
         "",
     ]
     return "\n".join(text)
@@ -206,6 +236,22 @@ def _cost(of: tuple[str, dict]) -> str:
     )
 
 
+def _faster(costs: dict[str, dict]) -> Iterator[str]:
+    two, one = ("on-ray", "on-ray-alone")
+    faster = span(one) / span(two)
+    text = f"- two workers are {faster:.2f} times as fast as one, from the first model's start to the last's end"
+    if all(costs[name] for name in (two, one)):
+        text += f"; {costs[one]['seconds'] / costs[two]['seconds']:.2f} times with Ray's own start and end"
+    yield text
+
+
+def span(name: str) -> float:
+    """Seconds from the start of a sweep's first run to the end of its last."""
+    runs = [Outcome.model_validate_json(path.read_bytes()) for path in (CHECKPOINTS / name).glob("runs/*/outcome.json")]
+    begun = [datetime.fromisoformat(one.started).timestamp() for one in runs]
+    return max(start + one.seconds for start, one in zip(begun, runs, strict=True)) - min(begun)
+
+
 def main() -> int:
     """The exit status."""
     seeds = trained()
@@ -213,7 +259,7 @@ def main() -> int:
         raise SystemExit(f"there are no checkpoints in {CHECKPOINTS}: make train")
     file = file_of(seeds)
     costs = {name: swept(name, file) for name in WORKERS}
-    one, other = (figures(name) for name in WORKERS)
+    one, other = (figures(name) for name in ("on-ray", "without-ray"))
     both = {key[0] for key in one} & {key[0] for key in other}
     asked_both_ways = [key for key in one.keys() | other.keys() if key[0] in both]
     differing = [key for key in asked_both_ways if one.get(key) != other.get(key)]

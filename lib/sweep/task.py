@@ -26,7 +26,7 @@ from lib.sweep import had
 from lib.sweep.processes import Process, Server, Started
 from lib.sweep.results import LOG, OUTCOME, REPORTS, Kind, Outcome, Results, digest
 
-EVERY = 0.2  # seconds between two looks at a process
+EVERY = 0.02  # seconds between two looks at a process: a small model is asked in a second or two
 RETRIES = 2  # of a run whose process died; its worker or machine, where that did
 TAIL = 64 * 1024  # bytes of a log in which the reason stands
 RAN = (0, 1)  # pytest's exit statuses: all claims hold, or some do not

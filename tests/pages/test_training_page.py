@@ -60,4 +60,4 @@ def test_a_seed_that_was_not_trained_is_left_out_of_the_file(tmp_path, monkeypat
     text = file_of([1]).read_text(encoding="utf-8")
     assert "seed1/" in text
     assert "seed0/" not in text
-    assert json.dumps(str(FILE.parents[1] / "trained" / "circuit.toml")) in text
+    assert json.dumps(str(FILE.with_name("seed0.toml"))) in text
