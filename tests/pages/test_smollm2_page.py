@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.pages import evidence, smollm2
-from benchmarks.pages.smollm2 import BYTES, SECONDS, page, problems, stated
+from benchmarks.pages.smollm2 import BYTES, SECONDS, Seed, page, problems, stated
 from ioi_fixtures.smollm2 import WEIGHTS
 from ioi_fixtures.smollm2.broken import BROKEN, NEUTRAL
 from tests.support.example_session import example_session
@@ -32,7 +32,7 @@ def copies():
 
 
 HELD = session_of(all="passed")
-SEEDS = dict.fromkeys(range(30), HELD)
+SEEDS = dict.fromkeys(range(30), Seed(HELD))
 
 
 def test_the_kept_page_is_of_the_circuit_as_it_is_stated():
@@ -65,15 +65,39 @@ def test_what_the_neutral_copy_fails_must_not_be(copies):
 
 @pytest.mark.parametrize(("failing", "says"), [(1, []), (2, ["2 of 30 seeds fail: 0, 1"])])
 def test_one_failing_seed_is_allowed(failing, says, copies):
-    seeds = SEEDS | {seed: session_of(that="failed") for seed in range(failing)}
+    seeds = SEEDS | {seed: Seed(session_of(that="failed")) for seed in range(failing)}
     assert problems(HELD, 10**9, seeds, copies) == says
     assert "- seed 0: that" in page(HELD, 10**9, seeds, copies)
+
+
+def left_open(session):
+    """The same run, but what failed in it was left open."""
+    claims = [
+        one.model_copy(update={"measurements": [one.measurements[0].model_copy(update={"verdict": "inconclusive"})]})
+        for one in session.claims
+    ]
+    return session.model_copy(update={"claims": claims})
+
+
+def test_what_a_seed_leaves_open_counts_as_it_comes_out_on_more_prompts(copies):
+    first = left_open(session_of(this="failed", that="passed"))
+    assert (Seed(first).left_open, Seed(first).failing) == (["this"], ["this"])
+    for again, failing in (
+        (session_of(this="passed"), []),
+        (session_of(this="failed"), ["this"]),
+        (left_open(session_of(this="failed")), ["this"]),
+    ):
+        assert Seed(first, again).failing == failing
+    text = page(HELD, 10**9, SEEDS | {3: Seed(first, session_of(this="passed"))}, copies)
+    assert "asked again on 1,000 prompts: of 1 seeds." in text
+    assert "Failing runs: 0 of 30" in text
+    assert "- seed 3, open at first: this" in text
 
 
 def test_what_was_not_asked_is_told(copies):
     del copies["groups_swapped"]
     said = ["1 of 30 seeds were asked", "groups_swapped was not asked"]
-    assert problems(HELD, 10**9, {0: HELD}, copies) == said
+    assert problems(HELD, 10**9, {0: Seed(HELD)}, copies) == said
     assert "None was asked yet." in page(HELD, 10**9, {}, copies)
 
 
