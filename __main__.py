@@ -45,12 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return pytest.main([*PYTEST, *asked])
 
 
-def prepare() -> None:
-    """Make what every report has, once: whoever forks runs calls this before (lib/sweep/processes.py)."""
-    from lib.reports import html_report
-
-    html_report.packed(html_report.plotly())
-
-
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,8 +5,8 @@ imports once. A fork of a process that has seen a GPU cannot use it, so runs tha
 kind ends when whoever started it does: a pipe that its owner holds open is its leash.
 
 The server: `python -m lib.sweep.processes MAIN` loads the function `main` of that file, collects the claims of a first
-request once, calls the file's `prepare` if it has one, and for each request, a line of JSON on its standard input,
-forks a run and says its id and how it ended.
+request once, packs what every report has, and for each request, a line of JSON on its standard input, forks a run and
+says its id and how it ended.
 """
 
 from __future__ import annotations
@@ -169,8 +169,9 @@ def end_with(leash: int) -> None:
 
 
 def _serve(main: str, leash: int) -> None:
-    loaded, answers = runpy.run_path(main, run_name="suite"), os.fdopen(os.dup(1), "w")
-    suite, prepare = loaded["main"], loaded.get("prepare")
+    from lib.reports import html_report  # here, since it takes long and whoever starts a server needs none of it
+
+    suite, answers = runpy.run_path(main, run_name="suite")["main"], os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the suite prints is no answer
     collected = False
     while line := sys.stdin.readline():
@@ -179,8 +180,7 @@ def _serve(main: str, leash: int) -> None:
             os.chdir(asked["folder"])
             suite([*asked["arguments"], "--collect-only"])
             shutil.rmtree(".hypothesis", ignore_errors=True)
-            if prepare:
-                prepare()
+            html_report.packed(html_report.plotly())
             gc.freeze()  # else a fork's first collection touches, and so copies, all that it shares with this process
             collected = True
         pid = os.fork()
