@@ -10,7 +10,7 @@ from lib.judging.pairing import SUBJECT
 WEIGHTS = ": weights hash"  # how the name of a setting ends that says which weights a subject has
 HASH = 8  # digits that tell two hashes apart
 RULES = {
-    "rounding": "same weights and prompts: only rounding may differ",
+    "rounding": "the same weights and prompts, or computed and not sampled: only rounding may differ",
     "paired": "same prompts, paired",
     "unpaired": "other prompts: the two intervals",
     "not comparable": "computed on other prompts: not compared",
