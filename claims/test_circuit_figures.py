@@ -87,11 +87,13 @@ def test_without_an_mlp_as_much_is_left_as_was_published(mlp_figure, without_mlp
     assert left in claim
 
 
-def test_signals_move_the_logit_difference_as_was_published(signals_figure, circuit_file, signalled, published, record):
-    """With the output of {signals_figure}, the logit difference is as was published."""
+def test_signals_move_the_logit_difference_as_was_published(
+    signals_figure, circuit_file, signalled, ioi, ioi_run, published, record
+):
+    """With the output of {signals_figure}, the logit difference changes as was published."""
     claim = published[signals_figure.id]
     of, *cell = signals_figure.address
     places = next(one.places for one in circuit_file.classes if one.name == of)
-    difference = mean_over_prompts(signalled(places, tuple(cell)))
-    difference = record(f"logit difference, {signals_figure}", difference, claim)
-    assert difference in claim
+    change = signalled(places, tuple(cell)) - ioi_run.logit_difference(ioi.answers)
+    change = record(f"change of the logit difference, {signals_figure}", mean_over_prompts(change), claim)
+    assert change in claim

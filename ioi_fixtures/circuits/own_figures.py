@@ -11,8 +11,8 @@ then stands; or it is of a head, or of the stream before a layer, which are aske
     "others-attribution/head"       direct logit attribution of the strongest head in no class, or of the strongest mlp
     "logit-lens/8"          the logit difference read off the stream before a layer, or after the last
     "without-mlp/0"         the share of the logit difference that is left with an MLP at its ABC mean
-    "signals/S-inhibition random inverted"  the logit difference with a class's output at its position from prompts with
-                            such a token signal and such a position signal: original, random (of a token), inverted
+    "signals/S-inhibition random inverted"  change of the logit difference by a class's output from prompts with such a
+                            token signal and such a position signal: original, random (of a token), inverted
 
 An id that ends in " @ step1000" is of the model at that step of its training, one that ends in " @ step10000-" of all
 from that step on.
