@@ -138,6 +138,10 @@ Populations of {PROMPTS} prompts, drawn from with replacement; {_count(of_model)
 {_table(of_known, by_figure=True)}
 
 Shares are whole numbers of hits, for which no interval holds exactly 95%: Clopper and Pearson's holds at least that.
+
+## What is not as promised
+
+{chr(10).join(f"- {line}" for line in not_as_promised(of_model)) or "nothing"}
 """
 
 
@@ -171,7 +175,9 @@ def not_as_promised(found: Sequence[Covered]) -> list[str]:
         share = sum(one.held for one in ones) / sum(one.draws for one in ones)
         gap = share - confidence(times)
         if n >= FEWEST_FOR_A_VERDICT and (gap < -MAY_MISS or (gap > MAY_MISS and kind != "share")):
-            wrong.append(f"{kind}, N = {n}: {share:.1%} of {confidence(times):.1%}")
+            worst = min(ones, key=lambda one: one.share)
+            least = f"the least is {worst.share:.1%}, of {worst.label}"
+            wrong.append(f"{kind}, N = {n}: {share:.1%} of {confidence(times):.1%}; {least}")
     return wrong
 
 
