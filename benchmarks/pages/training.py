@@ -18,8 +18,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import tomllib
-
 from benchmarks.pages import evidence
 from benchmarks.pages.picture import take
 from ioi_fixtures.circuits.circuit_file import read_circuit
@@ -30,6 +28,11 @@ from lib.judging.measurements import Session
 from lib.sweep.page import readable, since
 from lib.sweep.records import Column, Curve, Role, Sweep
 from lib.sweep.results import Outcome
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FILE = Path(command.__file__).with_name("sweep.toml")
 KEPT = evidence.FOLDER / "training"
