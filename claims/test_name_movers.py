@@ -28,7 +28,7 @@ def test_an_average_head_does_not_copy(copied, published, record):
     claim = published["name-movers/average-copy-score"]
     hits = copied[1]
     record.head_map("Copy score", "share of names", hits.double().mean(-1), first_layer=1)
-    score = record("mean copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim)
+    score = record("mean copy score over heads", share(hits.double().mean((0, 1)), of="names"), claim)
     assert score in claim
 
 
@@ -45,7 +45,7 @@ def test_an_average_head_does_not_copy_the_names_of_the_prompts(copied_in_prompt
     """Control: given the same, the average head does not write the name that stands there."""
     claim = published["name-movers/average-copy-score-in-prompts"]
     hits = copied_in_prompts[1].double().mean((0, 1, 2))
-    score = record("mean copy score in prompts", mean_over_prompts(hits), claim)
+    score = record("mean copy score in prompts", share(hits), claim)
     assert score in claim
 
 

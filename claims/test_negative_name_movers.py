@@ -37,9 +37,7 @@ def test_an_average_head_does_not_copy_with_its_sign_flipped(copied, published, 
     claim = published["negative-name-movers/average-copy-score"]
     hits = copied[-1]
     record.head_map("Copy score, signs flipped", "share of names", hits.double().mean(-1), first_layer=1)
-    score = record(
-        "mean negative copy score over heads", mean_over_prompts(hits.double().mean((0, 1)), of="names"), claim
-    )
+    score = record("mean negative copy score over heads", share(hits.double().mean((0, 1)), of="names"), claim)
     assert score in claim
 
 
@@ -60,7 +58,7 @@ def test_an_average_head_does_not_copy_the_names_of_the_prompts_with_its_sign_fl
     """Control: given the same and with signs flipped, the average head does not write the name that stands there."""
     claim = published["negative-name-movers/average-copy-score-in-prompts"]
     hits = copied_in_prompts[-1].double().mean((0, 1, 2))
-    score = record("mean negative copy score in prompts", mean_over_prompts(hits), claim)
+    score = record("mean negative copy score in prompts", share(hits), claim)
     assert score in claim
 
 

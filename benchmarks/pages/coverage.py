@@ -27,13 +27,14 @@ from benchmarks.pages import evidence
 from benchmarks.pages.populations import KINDS, Population, read
 from benchmarks.pages.runs import sources
 from lib.judging import statistics
-from lib.judging.statistics import FEWEST_FOR_A_VERDICT, confidence, looks
+from lib.judging.statistics import FEWEST_FOR_A_CORRELATION, FEWEST_FOR_A_VERDICT, confidence, looks
 
 NAME = "COVERAGE.md"
 PROMPTS = 400  # in a population
 # Sampled claims alone: those of weights and of the tools have figures that are computed, and no interval.
 CLAIMS = [f"--ignore=claims/test_{name}.py" for name in ("instruments", "weights", "canaries", "circuit_file")]
-SIZES = (8, FEWEST_FOR_A_VERDICT, 25, 100)
+SIZES = (8, FEWEST_FOR_A_VERDICT, FEWEST_FOR_A_CORRELATION, 100)
+FEWEST = {"correlation": FEWEST_FOR_A_CORRELATION, "share": 1}  # of a verdict; of other kinds FEWEST_FOR_A_VERDICT
 LOOKS = (1, 2)  # intervals at 95% and at 97.5%
 DRAWS = 1000
 OF_MANY_ROWS = 100  # of a correlation over a hundred heads, each of which costs as much as another figure
@@ -96,6 +97,7 @@ def known(size: int = 20_000) -> Iterator[Population]:
         ("normal, correlated by .99", "correlation", normal[None], (0.99 * normal + 0.14 * other)[None]),
         ("one exponential, correlated by .7", "correlation", np.exp(normal / 2)[None], (normal + more)[None]),
         *((f"hits of {p:.0%}", "share", rng.random(size) < p) for p in (0.5, 0.9, 0.95, 0.99)),
+        ("shares of .1, one in fifty of .9", "share", np.where(rng.random(size) < 0.02, 0.9, 0.1)),
     ):
         yield Population("", label, kind, tuple(np.asarray(value, dtype=float) for value in values))
 
@@ -123,9 +125,10 @@ def page(of_model: Sequence[Covered], of_known: Sequence[Covered]) -> str:
     return f"""# How often intervals hold the truth
 
 Of samples drawn from a population, with a truth that is known: the population's own figure. Promised are 95% for a
-claim that is looked at once, and 97.5% at each of two looks. A figure of fewer than {FEWEST_FOR_A_VERDICT} prompts
-gets no verdict, whatever its interval. {DRAWS} samples each ({OF_MANY_ROWS} of a correlation over many heads); one such
-share is off by up to 1.4 points at random, two standard errors.
+claim that is looked at once, and 97.5% at each of two looks. A mean or a ratio of fewer than {FEWEST_FOR_A_VERDICT}
+prompts gets no verdict, whatever its interval, and neither does a correlation of fewer than
+{FEWEST_FOR_A_CORRELATION}. {DRAWS} samples each ({OF_MANY_ROWS} of a correlation over many heads); one such share is
+off by up to 1.4 points at random, two standard errors.
 
 ## Figures of the reference model
 
@@ -137,7 +140,8 @@ Populations of {PROMPTS} prompts, drawn from with replacement; {_count(of_model)
 
 {_table(of_known, by_figure=True)}
 
-Shares are whole numbers of hits, for which no interval holds exactly 95%: Clopper and Pearson's holds at least that.
+A share is one of whole numbers of hits, for which no interval holds exactly 95%, or of shares, of which rare ones may
+not have been drawn: Clopper and Pearson's interval and Gaffke's, which it is a case of, hold at least that.
 
 ## What is not as promised
 
@@ -174,7 +178,7 @@ def not_as_promised(found: Sequence[Covered]) -> list[str]:
     for (kind, n, times), ones in _groups(found, by_figure=False):
         share = sum(one.held for one in ones) / sum(one.draws for one in ones)
         gap = share - confidence(times)
-        if n >= FEWEST_FOR_A_VERDICT and (gap < -MAY_MISS or (gap > MAY_MISS and kind != "share")):
+        if n >= FEWEST.get(kind, FEWEST_FOR_A_VERDICT) and (gap < -MAY_MISS or (gap > MAY_MISS and kind != "share")):
             worst = min(ones, key=lambda one: one.share)
             least = f"the least is {worst.share:.1%}, of {worst.label}"
             wrong.append(f"{kind}, N = {n}: {share:.1%} of {confidence(times):.1%}; {least}")

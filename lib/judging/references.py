@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from lib.judging.statistics import FEWEST_FOR_A_VERDICT, Estimate, prompts_needed
+from lib.judging.statistics import Estimate, prompts_needed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -69,7 +69,7 @@ class Band(BaseModel):
         if estimate.too_few:
             return (
                 f"{estimate.n} are too few for an interval that holds what it promises: use at least "
-                f"{FEWEST_FOR_A_VERDICT} prompts (--claims-prompts)"
+                f"{estimate.fewest} prompts (--claims-prompts)"
             )
         if estimate.of_all_names:
             return f"it is over all {estimate.n} names there are: no number of prompts would settle it"

@@ -3,8 +3,10 @@
 An interval here answers one question: what would this figure be on more prompts of the same kind? Means, ratios and
 correlations use the studentized bootstrap over prompts (Hall 1988, Annals of Statistics 16:927; DiCiccio & Efron 1996,
 Statistical Science 11:189): resamples say how many of its standard errors a figure lies from the truth, so that skewed
-values and few prompts are covered as promised (docs/evidence/COVERAGE.md). Shares use the exact binomial interval
-(Clopper & Pearson 1934). What is not sampled (a weight's property, say) is `exact` and has no interval.
+values and few prompts are covered as promised (docs/evidence/COVERAGE.md). Shares of hits use the exact binomial
+interval (Clopper & Pearson 1934), and shares of shares what it is a case of (Gaffke 2005, Mathematical Methods of
+Statistics 14:451; Learned-Miller & Thomas 2019, arXiv 1905.06208). What is not sampled (a weight's property, say) is
+`exact` and has no interval.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ CONFIDENCE = 0.95
 _LOOKS: ContextVar[int] = ContextVar("looks", default=1)
 RESAMPLES = 4999  # the interval's ends move by about 1% of its width from one seed to the next at this count
 BINOMIAL = "exact binomial"
+BOUNDED = "Gaffke's bounds"
 AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
-# The fewest prompts on which figures of every kind are covered as promised (docs/evidence/COVERAGE.md). On fewer there
-# is a figure and no verdict.
+# The fewest prompts on which means and ratios, and correlations, are covered as promised (docs/evidence/COVERAGE.md).
+# On fewer there is a figure and no verdict. The bounds of a share hold on any number.
 FEWEST_FOR_A_VERDICT = 16
+FEWEST_FOR_A_CORRELATION = 25
 RESOLUTION = 1e-4  # logits; of nothing, float32 makes some 1e-6 (docs/evidence/MACHINES.md)
 # A resample without the one prompt that says otherwise than all others has hardly an error of its own, or none, and
 # would lie any number of those off. None counts for more than this: so many errors away is the exact upper limit
@@ -42,7 +46,8 @@ class Estimate:
     """A measured figure. low and high are the ends of its 95% interval; both equal value where nothing was sampled.
 
     per_prompt: what each prompt says of the figure, one number each with `value` as their mean; empty where nothing was
-    sampled. Two runs on the same prompts are compared by these.
+    sampled. Two runs on the same prompts are compared by these. fewest: on fewer prompts its interval may not hold what
+    it promises.
     """
 
     value: float
@@ -51,6 +56,7 @@ class Estimate:
     n: int
     method: str
     per_prompt: tuple[float, ...] = field(default=(), repr=False)
+    fewest: int = field(default=FEWEST_FOR_A_VERDICT, repr=False)
 
     @property
     def of_all_names(self) -> bool:
@@ -59,8 +65,8 @@ class Estimate:
 
     @property
     def too_few(self) -> bool:
-        """Whether its interval may not hold what it promises, for want of prompts. An exact one does on any number."""
-        return not self.method.startswith("exact") and self.n < FEWEST_FOR_A_VERDICT
+        """Whether its interval may not hold what it promises, for want of prompts."""
+        return self.n < self.fewest
 
     def __str__(self) -> str:
         if self.low == self.high:
@@ -116,29 +122,30 @@ def correlation(x: Tensor, y: Tensor) -> Estimate:
     on_scale = _estimate(_fishers_z, rows)
     by_prompt = tuple((value + influence).tolist())
     low, high = (float(np.tanh(end)) for end in (on_scale.low, on_scale.high))
-    return replace(on_scale, value=float(value), low=low, high=high, per_prompt=by_prompt)
+    fewest = FEWEST_FOR_A_CORRELATION
+    return replace(on_scale, value=float(value), low=low, high=high, per_prompt=by_prompt, fewest=fewest)
 
 
 def share(hits: Tensor, *, of: str = "prompts") -> Estimate:
-    """Share of hits [n], independent trials (`of`: what was drawn), with the exact binomial interval.
+    """Share of hits [n], independent trials (`of`: what was drawn), with an interval that holds on any number of them.
 
-    A trial may be a share itself, of the few names in a prompt, say: it counts as a trial, since they depend on one
-    another, and all of them alike still have an interval, which a mean would not.
+    A trial may be a share itself, of all heads that copy one name, say. Of such a share a mean's interval knows nothing
+    but what was drawn: where one name in fifty is copied by nearly every head, 25 names are often all alike.
     """
     sample = _sample(hits)
     if not ((sample >= 0) & (sample <= 1)).all():
         raise ValueError("share() counts hits: give booleans, or shares between 0 and 1")
-    n, found, beyond = len(sample), float(sample.sum()), (1 - confidence(_LOOKS.get())) / 2
-    low = float(stats.beta.ppf(beyond, found, n - found + 1)) if found else 0.0
-    high = float(stats.beta.ppf(1 - beyond, found + 1, n - found)) if found < n else 1.0
-    return Estimate(float(sample.mean()), low, high, n, f"{BINOMIAL} over {of}", tuple(sample.tolist()))
+    whole = bool(((sample == 0) | (sample == 1)).all())
+    low, high = (_clopper_pearson if whole else _gaffke)(sample, (1 - confidence(_LOOKS.get())) / 2)
+    method = f"{BINOMIAL if whole else BOUNDED} over {of}"
+    return Estimate(float(sample.mean()), low, high, len(sample), method, tuple(sample.tolist()), fewest=1)
 
 
 def exact(value: float) -> Estimate:
     """A figure that was computed, not sampled: of weights in float64, of runs in the number type they ran in."""
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
-    return Estimate(float(value), float(value), float(value), 1, "exact")
+    return Estimate(float(value), float(value), float(value), 1, "exact", fewest=1)
 
 
 def strongest(means: Tensor) -> int:
@@ -167,6 +174,21 @@ def _sample(values: Tensor) -> np.ndarray:
     if not np.isfinite(sample).all():
         raise ValueError(f"{int((~np.isfinite(sample)).sum())} of {len(sample)} values are not finite numbers")
     return sample
+
+
+def _clopper_pearson(hits: np.ndarray, beyond: float) -> tuple[float, float]:
+    n, found = len(hits), float(hits.sum())
+    low = float(stats.beta.ppf(beyond, found, n - found + 1)) if found else 0.0
+    high = float(stats.beta.ppf(1 - beyond, found + 1, n - found)) if found < n else 1.0
+    return low, high
+
+
+def _gaffke(shares: np.ndarray, beyond: float) -> tuple[float, float]:
+    """The mean under random weights that add up to 1, with one value more, the least or the most that there can be: 0
+    for the low end, 1 for the high one. Of zeros and ones alone this is Clopper and Pearson's interval."""
+    weights = np.random.default_rng(0).dirichlet(np.ones(len(shares) + 1), size=RESAMPLES)
+    means = weights[:, 1:] @ shares
+    return float(np.quantile(means, beyond)), float(np.quantile(means + weights[:, 0], 1 - beyond))
 
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

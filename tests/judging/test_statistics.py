@@ -10,6 +10,7 @@ from scipy import stats
 from lib.judging import statistics
 from lib.judging.references import Band
 from lib.judging.statistics import (
+    FEWEST_FOR_A_CORRELATION,
     FEWEST_FOR_A_VERDICT,
     RESOLUTION,
     Estimate,
@@ -48,9 +49,15 @@ def correlation_near_one(rng, n):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("n", [FEWEST_FOR_A_VERDICT, 25])
 @pytest.mark.parametrize(
-    "draw", [mean_of_a_skewed_sample, ratio_of_two_that_depend_on_each_other, correlation_near_one]
+    ("draw", "n"),
+    [
+        (mean_of_a_skewed_sample, FEWEST_FOR_A_VERDICT),
+        (ratio_of_two_that_depend_on_each_other, FEWEST_FOR_A_VERDICT),
+        (mean_of_a_skewed_sample, 25),
+        (ratio_of_two_that_depend_on_each_other, 25),
+        (correlation_near_one, FEWEST_FOR_A_CORRELATION),
+    ],
 )
 def test_intervals_cover_a_known_truth_as_often_as_they_promise(draw, n, times, monkeypatch):
     """Means of values as skewed as these, and correlations near 1, were covered in 85 to 92 of 100 by percentiles."""
@@ -85,24 +92,34 @@ def test_what_else_than_prompts_was_drawn_is_said():
     assert mean_over_prompts(values, of="names").method == "studentized bootstrap over names"
 
 
-@pytest.mark.parametrize("n", [1, 2, 8, FEWEST_FOR_A_VERDICT - 1])
-def test_on_too_few_prompts_there_is_no_verdict(n):
-    values = torch.tensor(np.random.default_rng(5).normal(3.0, 0.1, size=n))
-    for estimate in (
-        mean_over_prompts(values),
-        ratio_of_means(values, values + 1),
-        correlation(values[None], values[None]),
-    ):
-        for band in (Band(above=-100.0), Band(below=-100.0)):  # far inside, far outside
-            assert band.judge(estimate) == "inconclusive"
-            assert f"{n} are too few" in band.advice(estimate)
-            assert "at least 16 prompts" in band.advice(estimate)
+def mean(values):
+    return mean_over_prompts(values)
 
 
-def test_on_just_enough_prompts_there_is_a_verdict():
-    values = torch.tensor(np.random.default_rng(5).normal(3.0, 0.1, size=FEWEST_FOR_A_VERDICT))
-    assert Band(above=2.0).judge(mean_over_prompts(values)) == "pass"
-    assert Band(above=4.0).judge(mean_over_prompts(values)) == "fail"
+def ratio(values):
+    return ratio_of_means(values, values + 1)
+
+
+def correlated(values):
+    return correlation(values[None], values[None] ** 2)
+
+
+@pytest.mark.parametrize("missing", [1, 5, 14, 15])
+@pytest.mark.parametrize(("figure", "fewest"), [(mean, 16), (ratio, 16), (correlated, 25)])
+def test_on_too_few_prompts_there_is_no_verdict(figure, fewest, missing):
+    n = fewest - missing
+    estimate = figure(torch.tensor(np.random.default_rng(5).normal(3.0, 0.1, size=n)))
+    for band in (Band(above=-100.0), Band(below=-100.0)):  # far inside, far outside
+        assert band.judge(estimate) == "inconclusive"
+        assert f"{n} are too few" in band.advice(estimate)
+        assert f"at least {fewest} prompts" in band.advice(estimate)
+
+
+@pytest.mark.parametrize(("figure", "fewest"), [(mean, 16), (ratio, 16), (correlated, 25)])
+def test_on_just_enough_prompts_there_is_a_verdict(figure, fewest):
+    estimate = figure(torch.tensor(np.random.default_rng(5).normal(3.0, 0.1, size=fewest)))
+    assert Band(above=0.1).judge(estimate) == "pass"
+    assert Band(above=4.0).judge(estimate) == "fail"
 
 
 def test_an_exact_interval_gives_a_verdict_on_any_number():
@@ -120,8 +137,31 @@ def test_a_share_has_the_clopper_pearson_interval():
 def test_shares_within_a_prompt_have_an_interval_though_all_are_alike():
     """A mean of 25 prompts that all have 1 would be certain, which it is not."""
     assert share(torch.ones(25, dtype=torch.float64)).low == pytest.approx(0.025 ** (1 / 25))
-    half = share(torch.full((100,), 0.5))
-    assert (half.value, half.low) == pytest.approx((0.5, stats.beta.ppf(0.025, 50, 51)))
+    half = share(torch.full((100,), 0.5, dtype=torch.float64))
+    assert half.method == "Gaffke's bounds over prompts"
+    one_more = 1 - 0.025 ** (1 / 100)  # the weight that a value not drawn, 0 or 1, may have
+    assert (half.value, half.low, half.high) == pytest.approx((0.5, 0.5 - one_more / 2, 0.5 + one_more / 2), abs=1e-3)
+
+
+def test_an_interval_of_shares_of_whole_hits_is_clopper_and_pearsons():
+    """The one is a case of the other, so that a share next to a hit changes next to nothing."""
+    hits = torch.tensor([1.0] * 20 + [0.0] * 80, dtype=torch.float64)
+    nearly = hits.clone()
+    nearly[0] -= 1e-9
+    one, other = share(hits), share(nearly)
+    assert (one.method, other.method) == ("exact binomial over prompts", "Gaffke's bounds over prompts")
+    assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=2e-3)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("n", [8, 25, 100])
+def test_an_interval_of_shares_knows_of_rare_ones_that_were_not_drawn(n, times, monkeypatch):
+    """Of 25 such shares, three in five samples are all alike: a mean's interval held the truth in two of five."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 499)
+    rng, draws, truth = np.random.default_rng(n), 300, 0.02 * 0.9 + 0.98 * 0.1
+    with looks(times):
+        estimates = [share(torch.tensor(np.where(rng.random(n) < 0.02, 0.9, 0.1))) for _ in range(draws)]
+    assert sum(one.low <= truth <= one.high for one in estimates) / draws > confidence(times) - 0.01
 
 
 def test_a_perfect_share_still_has_an_interval():

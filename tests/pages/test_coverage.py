@@ -45,12 +45,14 @@ def of_kind(kind, *, n, held, looks=1):
 @pytest.mark.parametrize(
     ("found", "told"),
     [
+        (of_kind("correlation", n=16, held=700), False),  # on so few there is no verdict
         (of_kind("correlation", n=25, held=931), False),
         (of_kind("correlation", n=25, held=929), True),
         (of_kind("correlation", n=25, held=971), True),
         (of_kind("share", n=25, held=999), False),  # hits are whole numbers: exactly 95% cannot be had
-        (of_kind("share", n=25, held=920), True),
-        (of_kind("mean_over_prompts", n=8, held=700), False),  # on so few there is no verdict
+        (of_kind("share", n=8, held=920), True),
+        (of_kind("mean_over_prompts", n=8, held=700), False),
+        (of_kind("mean_over_prompts", n=16, held=700), True),
         (of_kind("mean_over_prompts", n=100, held=951, looks=2), True),  # 97.5% are promised
     ],
 )

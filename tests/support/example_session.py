@@ -10,7 +10,7 @@ from typing import Literal
 from lib.judging.drawings import Bar, Bars, Edge, Graph, HeadMap, Lines, Node, Pattern, Scatter, Series, Table
 from lib.judging.measurements import Claim, Measurement, Session, Shown, Subject, measurement
 from lib.judging.references import Band, Reference
-from lib.judging.statistics import Estimate
+from lib.judging.statistics import Estimate, exact
 
 SCRIPT = "<script>alert('claim')</script>"
 HASH = "5f3c0a9be1d2" + "0" * 52
@@ -99,7 +99,7 @@ def figure(
     worst_prompt: str = "",
 ) -> Measurement:
     """A measurement judged against one of REFERENCES; n = 1 makes it exact."""
-    estimate = Estimate(value, low, high, n, BOOTSTRAP if n > 1 else "exact")
+    estimate = Estimate(value, low, high, n, BOOTSTRAP) if n > 1 else exact(value)
     test = f"claims/test_movers.py::test_{reference}"
     return measurement(test, subject, label, estimate, REFERENCES[reference], worst_prompt=worst_prompt)
 
