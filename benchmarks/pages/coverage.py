@@ -33,7 +33,7 @@ NAME = "COVERAGE.md"
 PROMPTS = 400  # in a population
 # Sampled claims alone: those of weights and of the tools have figures that are computed, and no interval.
 CLAIMS = [f"--ignore=claims/test_{name}.py" for name in ("instruments", "weights", "canaries", "circuit_file")]
-SIZES = (8, FEWEST_FOR_A_VERDICT, FEWEST_FOR_A_CORRELATION, 100)
+SIZES = (8, FEWEST_FOR_A_VERDICT, FEWEST_FOR_A_CORRELATION, 25, 100)
 FEWEST = {"correlation": FEWEST_FOR_A_CORRELATION, "share": 1}  # of a verdict; of other kinds FEWEST_FOR_A_VERDICT
 LOOKS = (1, 2)  # intervals at 95% and at 97.5%
 DRAWS = 1000

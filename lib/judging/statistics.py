@@ -30,7 +30,7 @@ AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which means and ratios, and correlations, are covered as promised (docs/evidence/COVERAGE.md).
 # On fewer there is a figure and no verdict. The bounds of a share hold on any number.
 FEWEST_FOR_A_VERDICT = 16
-FEWEST_FOR_A_CORRELATION = 25
+FEWEST_FOR_A_CORRELATION = 24
 RESOLUTION = 1e-4  # logits; of nothing, float32 makes some 1e-6 (docs/evidence/MACHINES.md)
 # A resample without the one prompt that says otherwise than all others has hardly an error of its own, or none, and
 # would lie any number of those off. None counts for more than this: so many errors away is the exact upper limit
