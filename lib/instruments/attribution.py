@@ -51,10 +51,12 @@ def written_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
 
     Where the model normalises what attention writes, a head's part of that is taken at the scale of the whole.
     """
-    z = _at_last(run["z"], run)  # layer batch head d_head
     along = _before_the_norm(run, weights, direction)
-    read = einsum(weights.W_O, along, "layer head d_head d_model, layer batch d_model -> layer head batch d_head")
-    return einsum(z, read, "layer batch head d_head, layer head batch d_head -> layer head batch")
+    by_layer = []
+    for z, W_O, aim in zip(run["z"], weights.W_O, along, strict=True):  # one at a time: all z may not fit in memory
+        read = einsum(W_O, aim, "head d_head d_model, batch d_model -> batch head d_head")
+        by_layer.append(einsum(at_positions(z, run.last), read, "batch head d_head, batch head d_head -> head batch"))
+    return torch.stack(by_layer)
 
 
 def biases_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ def run_in_batches(
 
     def activations_and_logits(sites: Sequence[str], *, disk: bool) -> tuple[dict[str, Tensor], Tensor]:
         kept: dict[str, Tensor] = {}
+        done: dict[str, Callable[[], None]] = {}  # of those on disk
 
         def measure(some: Tensor) -> Tensor:
             asked = () if edits is None else edits(some)
@@ -47,8 +48,13 @@ def run_in_batches(
                 axis = int(is_layered(site))
                 if site not in kept:
                     shape = (*run[site].shape[:axis], len(tokens), *run[site].shape[axis + 1 :])
-                    kept[site] = on_disk(shape, run[site].dtype) if disk else run[site].new_empty(shape)
+                    if disk:
+                        kept[site], done[site] = on_disk(shape, run[site].dtype)
+                    else:
+                        kept[site] = run[site].new_empty(shape)
                 kept[site].index_copy_(axis, some, run[site])
+                if disk:
+                    done[site]()
             return run.logits.T
 
         # What is kept of a batch is there twice while it is put with the others.

@@ -8,6 +8,7 @@ format's precision is in `decimal`: everything is under it, and nothing has to p
 from __future__ import annotations
 
 import math
+import mmap
 import re
 import shutil
 import tempfile
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -69,13 +69,16 @@ def room_for(shape: Sequence[int], like: Tensor) -> Tensor:
     """An empty tensor beside `like`; on disk where half of the budget does not hold it, but for a GPU's memory."""
     size = math.prod(shape) * like.element_size()
     if like.device.type == "cpu" and size > limit(like.device) // 2:
-        return on_disk(shape, like.dtype)
+        return on_disk(shape, like.dtype)[0]
     return like.new_empty(*shape)
 
 
-def on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor whose memory is a file without a name, in the folder for temporary files: what is not in use takes no
-    memory, and the file goes with the tensor. Raises OSError where the folder has no room for it."""
+def on_disk(shape: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, Callable[[], None]]:
+    """A tensor whose memory is a file without a name, in the folder for temporary files, which goes with the tensor;
+    and what to call when its part in use is done with: the system forgets it then, and reads it again when asked.
+
+    Raises OSError where the folder has no room for it.
+    """
     size = math.prod(shape) * dtype.itemsize
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if size > free:
@@ -84,8 +87,11 @@ def on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
             f"{free / 2**30:.1f} GiB free: use fewer prompts, a larger --claims-memory, or another folder (TMPDIR)"
         )
     with tempfile.TemporaryFile() as file:  # which the map keeps open
-        content = np.memmap(file, np.uint8, "w+", shape=(max(size, 1),))
-    return torch.from_numpy(content)[:size].view(dtype).view(*shape)
+        file.truncate(max(size, 1))
+        mapped = mmap.mmap(file.fileno(), 0)
+    content = torch.frombuffer(mapped, dtype=torch.uint8)[:size].view(dtype).view(*shape)
+    forgets = hasattr(mapped, "madvise")  # not on Windows
+    return content, lambda: mapped.madvise(mmap.MADV_DONTNEED) if forgets else None
 
 
 def in_batches(

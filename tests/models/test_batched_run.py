@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -114,11 +115,40 @@ def test_a_run_keeps_to_its_memory_budget(backend, budget):
 
 def test_a_tensor_on_disk_is_a_tensor():
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        tensor = on_disk((2, 3, 5), dtype)
+        tensor, forget = on_disk((2, 3, 5), dtype)
         assert (tensor.shape, tensor.dtype, float(tensor.double().abs().sum())) == ((2, 3, 5), dtype, 0.0)
         tensor[1, 2] = 7
+        forget()
         assert float(tensor.double().sum()) == 35
-    assert on_disk((2, 0), torch.float32).shape == (2, 0)
+    assert on_disk((2, 0), torch.float32)[0].shape == (2, 0)
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="counted as Linux counts a process's pages of files")
+def test_what_is_on_disk_and_done_with_takes_no_memory():
+    process = psutil.Process()
+    tensor, forget = on_disk((64 * MIB,), torch.uint8)
+    before = process.memory_info().shared
+    tensor.fill_(7)
+    assert process.memory_info().shared - before > 60 * MIB
+    forget()
+    assert process.memory_info().shared - before < 4 * MIB
+    assert int(tensor[12345]) == 7
+
+
+def test_a_run_on_disk_is_done_with_after_each_pass(case, monkeypatch):
+    done = []
+
+    def counted(*file):
+        tensor, forget = on_disk(*file)
+        return tensor, lambda: (done.append(tensor.shape), forget())
+
+    monkeypatch.setattr("lib.models.batched_run.on_disk", counted)
+    sizes = sizes_of_passes(case.model, monkeypatch)
+    with within(BUDGETS["on disk"]):
+        run = case.model.run(case.batch.tokens, last=case.batch.positions["END"], keep=SOME)
+        assert not done
+        assert torch.equal(run["z"], case.runs["on disk"]["z"])
+    assert done == [run["z"].shape] * sum(kept == ("z",) for _, kept in sizes)
 
 
 def test_a_disk_without_room_is_named_with_the_remedy(monkeypatch):
@@ -127,4 +157,4 @@ def test_a_disk_without_room_is_named_with_the_remedy(monkeypatch):
         OSError, match=r"0.0 GiB of activations .* use fewer prompts, a larger --claims-memory, or .*TMPDIR"
     ):
         on_disk((26,), torch.float32)
-    assert len(on_disk((25,), torch.float32)) == 25
+    assert len(on_disk((25,), torch.float32)[0]) == 25
