@@ -43,8 +43,12 @@ class Sizes:
         return 2 * self.d_vocab * self.d_model
 
     def joined(self) -> int:
-        """Numbers in q, k and v matrices that a layer's block has side by side while an instrument runs."""
+        """Numbers in q, k and v matrices that each layer's block has side by side while an instrument runs."""
         return self.n_layers * self.d_model * self.d_head * (self.n_heads + 2 * self.n_kv_heads)
+
+    def block(self) -> int:
+        """Numbers in one layer's matrices."""
+        return (self.weights() - self.embeddings()) // self.n_layers
 
     def kept(self, sites: Iterable[str], prompts: int = PROMPTS, tokens: int = TOKENS) -> int:
         """Numbers in a run that keeps these sites."""
@@ -69,15 +73,17 @@ MODELS = {
 }
 
 
-def parts(sizes: Sizes) -> dict[str, int]:
-    """Numbers that are there at once, by what they are."""
+def parts(sizes: Sizes, dtype: str) -> dict[str, int]:
+    """Bytes that are there at once, by what they are, of weights kept in `dtype`: what is computed is float32."""
+    size, wide = BYTES[dtype], BYTES["float32"]
+    made = sizes.joined() if size == wide else sizes.block() + sizes.embeddings() // 2
     return {
-        "the hooking library's weights": sizes.weights(),
-        "the weights that instruments read": sizes.weights(),
-        "q, k and v side by side": sizes.joined(),
-        "the run on IOI prompts": sizes.kept(EVERYTHING),
-        "the run on ABC prompts": sizes.kept(OF_ABC),
-        "means over ABC prompts": sizes.kept(["z"]),
+        "the hooking library's weights": sizes.weights() * size,
+        "the weights that instruments read": sizes.weights() * size,
+        "made of them: q, k and v side by side; of bfloat16 a layer, and the unembedding": made * wide,
+        "the run on IOI prompts": sizes.kept(EVERYTHING) * wide,
+        "the run on ABC prompts": sizes.kept(OF_ABC) * wide,
+        "means over ABC prompts": sizes.kept(["z"]) * wide,
     }
 
 
@@ -93,23 +99,27 @@ def page() -> str:
         f"| | {' | '.join(f'{model}, {dtype}' for model in MODELS for dtype in BYTES)} |",
         f"|---|{'---|' * len(MODELS) * len(BYTES)}",
     ]
-    by_model = {model: parts(sizes) for model, sizes in MODELS.items()}
-    for part in next(iter(by_model.values())):
-        row = [f"{found[part] * size / 1e9:.2f}" for found in by_model.values() for size in BYTES.values()]
-        lines.append(f"| {part} | {' | '.join(row)} |")
-    total = [f"**{sum(found.values()) * size / 1e9:.1f}**" for found in by_model.values() for size in BYTES.values()]
-    llama = sum(by_model["Llama-3.1-8B"].values()) / 1e9
+    columns = [parts(sizes, dtype) for sizes in MODELS.values() for dtype in BYTES]
+    for part in columns[0]:
+        lines.append(f"| {part} | {' | '.join(f'{found[part] / 1e9:.2f}' for found in columns)} |")
+    total = [f"**{sum(found.values()) / 1e9:.1f}**" for found in columns]
     witness = [f"{sizes.weights() * 8 / 1e9:.1f}" for sizes in MODELS.values() for _ in BYTES]
+    llama = {dtype: parts(MODELS["Llama-3.1-8B"], dtype) for dtype in BYTES}
+    whole = {dtype: sum(found.values()) / 1e9 for dtype, found in llama.items()}
+    plain = {dtype: whole[dtype] - found["the hooking library's weights"] / 1e9 for dtype, found in llama.items()}
     lines += [
         f"| together | {' | '.join(total)} |",
         f"| test_instruments.py besides: the witness, in float64 | {' | '.join(witness)} |",
         "",
-        f"So Llama-3.1-8B fits one GPU of 80 GB in bfloat16 ({llama * 2:.0f} GB) and in float32 it does not "
-        f"({llama * 4:.0f} GB), unless `--claims-backend plain` is asked, which has no second copy of the weights "
-        f"({(llama - MODELS['Llama-3.1-8B'].weights() / 1e9) * 4:.0f} GB). The claims about the tools hold the model "
-        "against one in float64, which does not fit beside it: ask it the circuit file's claims alone. Nobody has run "
-        "any of that here. In bfloat16 "
-        "instruments compute in bfloat16 as well, and what that does to figures is in [TOLERANCES.md](TOLERANCES.md).",
+        f"So Llama-3.1-8B fits one GPU of 80 GB with weights in bfloat16 ({whole['bfloat16']:.0f} GB, and "
+        f"{plain['bfloat16']:.0f} GB with `--claims-backend plain`, which has no second copy of the weights), and in "
+        f"float32 with that backend alone ({plain['float32']:.0f} GB; with the other {whole['float32']:.0f}). The "
+        "claims about the tools hold the model against one in float64, which does not fit beside it: ask it the "
+        "circuit file's claims alone. Nobody has run any of that here.",
+        "",
+        "Weights in bfloat16 or float16 are computed with in float32, a layer at a time, as are the model's own passes "
+        "with `--claims-backend plain`. A hooking library's passes are in the number type of the weights; what that "
+        "does to figures is in [TOLERANCES.md](TOLERANCES.md).",
     ]
     return "\n".join(lines) + "\n"
 

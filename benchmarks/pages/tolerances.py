@@ -75,7 +75,8 @@ KINDS = (
     Kind(f"float32, {default_backend()}", "float32", default_backend()),
     Kind("float32, plain", "float32"),
     Kind("TF32, emulated", "float32", within=TF32),
-    Kind("bfloat16, plain", "bfloat16"),
+    Kind("weights in bfloat16, plain", "bfloat16"),
+    Kind(f"bfloat16, {default_backend()}", "bfloat16", default_backend()),
 )
 MINIMALITY = "minimality: a head removed from the circuit"
 FIGURES = {

@@ -41,8 +41,8 @@ def logit_lens(run: Run, weights: Weights, answers: Tensor) -> Tensor:
     """
     direction = _scaled_direction(run, weights, answers)
     streams = torch.cat([_at_last(run["resid_pre"], run), at_positions(run["resid_final"], run.last)[None]])
-    bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
-    return (streams * direction).sum(-1) + bias
+    bias = weights.b_U[answers].to(streams).T
+    return (streams * direction).sum(-1) + (bias[0] - bias[1])
 
 
 def written_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def written_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
     along = _before_the_norm(run, weights, direction)
     by_layer = []
     for z, W_O, aim in zip(run["z"], weights.W_O, along, strict=True):  # one at a time: all z may not fit in memory
-        read = einsum(W_O, aim, "head d_head d_model, batch d_model -> batch head d_head")
+        read = einsum(W_O.to(aim), aim, "head d_head d_model, batch d_model -> batch head d_head")
         by_layer.append(einsum(at_positions(z, run.last), read, "batch head d_head, batch head d_head -> head batch"))
     return torch.stack(by_layer)
 
@@ -67,11 +67,11 @@ def biases_along(run: Run, weights: Weights, direction: Tensor) -> Tensor:
 def _before_the_norm(run: Run, weights: Weights, direction: Tensor) -> Tensor:
     """The direction in what heads write that a direction of the stream is, given each norm between the two at its
     scale. [layer batch d_model]"""
-    along = direction.expand(weights.n_layers, -1, -1)
+    along = direction.to(weights.computes_in).expand(weights.n_layers, -1, -1)
     if weights.post_attention is None:
         return along
     z = _at_last(run["z"], run)
-    written = einsum(z, weights.W_O, "layer batch head d_head, layer head d_head d_model -> layer batch d_model")
+    written = einsum(z, weights.W_O.to(z), "layer batch head d_head, layer head d_head d_model -> layer batch d_model")
     return along * weights.post_attention[:, None] / norm_scale(written + weights.b_O[:, None], weights)
 
 

@@ -84,7 +84,7 @@ def composition(weights: Weights | AttentionWeights, into: Input) -> Tensor:
 def _matrices(weights: Weights | AttentionWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """W_Q, W_K, W_V and W_O of every query head, in float64. [layer head ...]"""
     gains = 1 if weights.post_attention is None else weights.post_attention[:, None, None]
-    W_O = (weights.W_O * gains).double()
+    W_O = weights.W_O.double() * gains
     group = W_O.shape[1] // weights.W_K.shape[1]
     W_K, W_V = (W.double().repeat_interleave(group, 1) for W in (weights.W_K, weights.W_V))
     return weights.W_Q.double(), W_K, W_V, W_O

@@ -22,9 +22,9 @@ from lib.models.heads import Head
 def embedding_after_first_mlp(weights: Weights, tokens: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """Embedding of `tokens` [n] plus what the first MLP adds to it, without position or attention. [n d_model]
 
-    dtype: the number type to compute in; the weights' own where it is not given.
+    dtype: the number type to compute in; what the weights are computed with where it is not given.
     """
-    dtype = dtype or weights.W_E.dtype
+    dtype = dtype or weights.computes_in
     resid = weights.W_E[tokens].to(dtype)
     add_mlp_(resid, Block.of(weights, 0).to(dtype), weights, resid.clone())
     return resid
@@ -57,14 +57,15 @@ def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: in
 def _written(weights: Weights, head: Head, resid: Tensor) -> Tensor:
     """The logits that a head's output makes of `resid`, without b_U. [... vocabulary]"""
     layer, index = head
-    values, W_O = resid @ weights.W_V[layer, index // weights.architecture.group], weights.W_O[head]
+    W_V, W_O = weights.W_V[layer, index // weights.architecture.group].to(resid), weights.W_O[head].to(resid)
+    values = resid @ W_V
     if weights.post_attention is not None:  # whose scale the final norm undoes as well
         W_O = W_O * weights.post_attention[layer]
     # As many products as d_head is wide in place of d_model: the norm's scale is one number a row, so it can wait.
     scale = norm_scale(values @ W_O, weights)
     if weights.architecture.norm == "LayerNorm":
         W_O = W_O - W_O.mean(-1, keepdim=True)
-    return (values / scale) @ (W_O @ weights.W_U)
+    return (values / scale) @ (W_O @ weights.W_U.to(resid))
 
 
 def _among_top(logits: Tensor, tokens: Tensor, top: int) -> Tensor:

@@ -67,7 +67,7 @@ def _heads_add_up(run: Run, weights: Weights) -> Tensor:
     by_head = zip(
         run["z"].unbind(-2), weights.W_O.unbind(1), strict=True
     )  # layer batch pos d_head, layer d_head d_model
-    written = [z @ W_O[:, None] for z, W_O in by_head]
+    written = [z @ W_O[:, None].to(z) for z, W_O in by_head]
     written.append(weights.b_O[:, None, None].expand_as(run["attn_out"]))
     if weights.post_attention is not None:  # the norm of the sum is linear once its scale is given
         factor = weights.post_attention[:, None, None] / forward.norm_scale(sum(written), weights)
@@ -188,8 +188,10 @@ def run_padded_on_the_left(model: Model, run: Run) -> Tensor:
 
 def _embedding(tokens: Tensor, weights: Weights) -> list[Tensor]:
     """What the stream begins as a sum of: embedded tokens and, where they are learned, positions."""
-    token = weights.W_E[tokens]
-    return [token] if weights.W_pos is None else [token, weights.W_pos[: tokens.shape[1]].expand_as(token)]
+    token = weights.W_E[tokens].to(weights.computes_in)
+    if weights.W_pos is None:
+        return [token]
+    return [token, weights.W_pos[: tokens.shape[1]].to(weights.computes_in).expand_as(token)]
 
 
 def _centred(x: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ def _frozen_streams(
         )
         written = forward.written_by_heads(base["z"][where], block)
         if sends.any():
-            written = written + _sent(source["z"][where] - base["z"][where], weights.W_O[layer], sends.to(x))
+            written = written + _sent(source["z"][where] - base["z"][where], weights.W_O[layer].to(x), sends.to(x))
         entering = torch.cat([x, entering])
         x = entering + forward.written_by_attention(written, block, weights)
         if mlps == "frozen":

@@ -27,7 +27,7 @@ def top_tokens(run: Run, weights: Weights, prompt: int) -> Tensor:
     nostalgebraist 2020 ("logit lens"). The run must have kept "resid_pre" and "resid_final".
     """
     streams = torch.cat([run["resid_pre"][:, prompt], run["resid_final"][None, prompt]])
-    return (normalize(streams, weights) @ weights.W_U + weights.b_U).argmax(-1)
+    return (normalize(streams, weights) @ weights.W_U.to(streams) + weights.b_U).argmax(-1)
 
 
 def recovered(patched: Tensor, corrupted: Tensor, clean: Tensor) -> Tensor:

@@ -169,4 +169,4 @@ def row_bytes(weights: Weights, run: Run) -> int:
     """Memory of one row of matrices in a rerun: its stream, q, k and v (as computed, and padded), z, and attention."""
     one = weights.architecture
     attention, heads = 2 * one.n_heads * 2 * run.tokens.shape[1], 7 * one.n_heads * one.d_head
-    return (5 * one.d_model + heads + attention) * weights.W_Q.element_size()
+    return (5 * one.d_model + heads + attention) * weights.computes_in.itemsize

@@ -35,7 +35,9 @@ def effects_of_keeping(
     tokens: [batch pos]; last: [batch]; answers: [batch 2]; positions: name -> [batch]; values: [layer batch pos head
     d_head], what heads are at elsewhere, as for `run_circuits`. steps: points of the integral. Each [layer head].
     """
-    found = torch.zeros(len(positions), weights.n_layers, weights.n_heads, dtype=weights.W_E.dtype, device=last.device)
+    found = torch.zeros(
+        len(positions), weights.n_layers, weights.n_heads, dtype=weights.computes_in, device=last.device
+    )
     for some in torch.arange(len(tokens), device=last.device).split(max(1, ROWS // tokens.shape[1])):
         where = torch.stack([position[some] for position in positions.values()])
         for step in range(steps):

@@ -35,6 +35,11 @@ SITES = {
 }
 
 
+def computed_in(kept_in: torch.dtype) -> torch.dtype:
+    """The number type to compute in with weights kept in one: float32 where that has half as many bits."""
+    return torch.float32 if kept_in.itemsize < torch.float32.itemsize else kept_in
+
+
 class Edit(NamedTuple):
     """Replace the activation at `site` of `layer` by `change(activation)` while a run lasts (layer 0 if it is one)."""
 
@@ -114,14 +119,19 @@ class Weights(OneLine):
     def d_head(self) -> int:
         return self.architecture.d_head
 
+    @property
+    def computes_in(self) -> torch.dtype:
+        """The number type of what is computed with them: see `computed_in`."""
+        return computed_in(self.W_Q.dtype)
+
     def tensors(self) -> Mapping[str, Tensor]:
         """The tensors by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
-    def to(self, device: torch.device) -> Weights:
-        """The same weights on `device`."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
+    def to(self, target: torch.device | torch.dtype) -> Weights:
+        """The same weights on a device, or in a number type."""
+        return replace(self, **{name: tensor.to(target) for name, tensor in self.tensors().items()})
 
     def __repr__(self) -> str:
         shared = self.architecture.n_kv_heads

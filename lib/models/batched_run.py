@@ -31,7 +31,7 @@ def run_in_batches(
     hold one prompt, and OSError where neither memory nor disk holds what is kept."""
     weights, device = backend.weights, tokens.device
     prompts = torch.arange(len(tokens), device=device)
-    kept_bytes = weights.W_Q.element_size() * sum(_size(site, weights, tokens.shape[1]) for site in keep)
+    kept_bytes = weights.computes_in.itemsize * sum(_size(site, weights, tokens.shape[1]) for site in keep)
     in_memory = len(tokens) * kept_bytes <= limit(device) // 2
 
     def activations_and_logits(sites: Sequence[str], *, disk: bool) -> tuple[dict[str, Tensor], Tensor]:
@@ -76,7 +76,7 @@ def transient_bytes(weights: Weights, positions: int) -> int:
     attention, heads = 6 * one.n_heads * positions, 6 * one.n_heads * one.d_head
     hidden = (7 if one.gated else 5) * one.d_mlp
     numbers = 10 * one.d_model + heads + attention + hidden + 2 * one.d_vocab
-    return numbers * max(weights.W_Q.element_size(), 4)
+    return numbers * weights.computes_in.itemsize
 
 
 def _size(site: str, weights: Weights, positions: int) -> int:

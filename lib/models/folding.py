@@ -9,11 +9,13 @@ nothing that computes from processed weights has to know of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import einsum, rearrange
 from torch import Tensor
 
-from lib.models.activations import Weights
+from lib.models.activations import Weights, computed_in
 from lib.models.checkpoint import Checkpoint
 from lib.models.config import CannotLoad
 
@@ -29,7 +31,7 @@ FUSED = {"thirds": "(qkv head h)", "by head": "(head qkv h)"}  # the columns of 
 
 
 def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Attention's part of `Weights`, by name, computed in `dtype` whatever the checkpoint is stored in.
+    """Attention's part of `Weights`, by name, in `dtype` whatever the checkpoint is stored in.
 
     Raises CannotLoad where a tensor of attention itself is missing.
     """
@@ -40,17 +42,11 @@ def fold_attention(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tens
             "with every layer's attention and the norm before it"
         )
     layers = [_attention(checkpoint, layer, dtype) for layer in range(checkpoint.architecture.n_layers)]
-    folded = {name: torch.stack([layer[name] for layer in layers]) for name in layers[0]}
-    if checkpoint.family.query_factors:
-        factor = torch.tensor(checkpoint.family.query_factors(checkpoint.config), dtype=dtype)
-        folded["W_Q"], folded["b_Q"] = (
-            folded["W_Q"] * factor[:, None, None, None],
-            folded["b_Q"] * factor[:, None, None],
-        )
-    return folded
+    return {name: torch.stack([layer[name] for layer in layers]) for name in layers[0]}
 
 
-def _attention(checkpoint: Checkpoint, layer: int, dtype: torch.dtype) -> dict[str, Tensor]:
+def _attention(checkpoint: Checkpoint, layer: int, kept_in: torch.dtype) -> dict[str, Tensor]:
+    dtype, family = computed_in(kept_in), checkpoint.family
     heads, d_head = checkpoint.architecture.n_heads, checkpoint.architecture.d_head
     maps = _queries_keys_values(checkpoint, layer, dtype)
     read = [_through_norm(checkpoint, "norm_1", layer, weight, bias) for weight, bias in maps]
@@ -64,49 +60,59 @@ def _attention(checkpoint: Checkpoint, layer: int, dtype: torch.dtype) -> dict[s
     folded["b_O"] = b_O
     if checkpoint.architecture.post_norms:
         folded["post_attention"] = checkpoint.weight("post_1", dtype, layer)
-    return folded
+    if family.query_factors:
+        factor = family.query_factors(checkpoint.config)[layer]
+        folded["W_Q"], folded["b_Q"] = folded["W_Q"] * factor, folded["b_Q"] * factor
+    return {name: tensor.to(kept_in) for name, tensor in folded.items()}
 
 
 def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
-    """All weights, computed in `dtype`. Raises CannotLoad where a tensor is missing."""
+    """All weights, in `dtype`; what is kept in half as many bits as float32 is computed in that, and rounded once.
+
+    Raises CannotLoad where a tensor is missing.
+    """
     absent = checkpoint.missing()
     if absent:
         raise CannotLoad(f"{checkpoint.directory} lacks {len(absent)} tensors, {absent[0]} first: save the whole model")
     family, architecture = checkpoint.family, checkpoint.architecture
-    layers = range(architecture.n_layers)
+    layers, wide = range(architecture.n_layers), computed_in(dtype)
 
     def stacked(part: str) -> Tensor:
         return torch.stack([checkpoint.weight(part, dtype, layer) for layer in layers])
 
-    def read(part: str) -> tuple[Tensor, Tensor]:
-        maps = [_through_norm(checkpoint, "norm_2", layer, *_map(checkpoint, part, layer, dtype)) for layer in layers]
+    def by_layer(map_of: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
+        maps = [[tensor.to(dtype) for tensor in map_of(layer)] for layer in layers]
         return tuple(map(torch.stack, zip(*maps, strict=True)))
 
-    W_in, b_in = read("in")
-    out = [_map(checkpoint, "out", layer, dtype) for layer in layers]
-    W_out, b_out = (torch.stack([_written(checkpoint, one[i]) for one in out]) for i in range(2))
-    W_U, b_U = _through_norm(checkpoint, "norm_final", 0, *_unembedding(checkpoint, dtype))
+    def reading(part: str) -> tuple[Tensor, ...]:
+        return by_layer(lambda layer: _through_norm(checkpoint, "norm_2", layer, *_map(checkpoint, part, layer, wide)))
+
+    W_in, b_in = reading("in")
+    W_out, b_out = by_layer(
+        lambda layer: tuple(_written(checkpoint, tensor) for tensor in _map(checkpoint, "out", layer, wide))
+    )
+    W_U, b_U = _through_norm(checkpoint, "norm_final", 0, *_unembedding(checkpoint, wide))
     if architecture.final_cap is None:
         W_U, b_U = _centred(W_U), _centred(b_U)
-    embedded = checkpoint.weight("embed", dtype) * family.embedding_scale(checkpoint.config)
-    positions = checkpoint.weight("positions", dtype)[family.position_offset :] if "positions" in family.parts else None
+    embedded = checkpoint.weight("embed", wide) * family.embedding_scale(checkpoint.config)
+    positions = checkpoint.weight("positions", wide)[family.position_offset :] if "positions" in family.parts else None
     optional = {
-        "W_pos": None if positions is None else _written(checkpoint, positions),
-        "W_gate": read("gate")[0] if architecture.gated else None,
+        "W_pos": None if positions is None else _written(checkpoint, positions).to(dtype),
+        "W_gate": reading("gate")[0] if architecture.gated else None,
         "post_mlp": stacked("post_2") if architecture.post_norms else None,
         "q_norm": stacked("q_norm") if architecture.qk_norm else None,
         "k_norm": stacked("k_norm") if architecture.qk_norm else None,
     }
     return Weights(
         architecture=architecture,
-        W_E=_written(checkpoint, embedded),
+        W_E=_written(checkpoint, embedded).to(dtype),
         **fold_attention(checkpoint, dtype),
         W_in=W_in,
         b_in=b_in,
         W_out=W_out,
         b_out=b_out,
-        W_U=W_U,
-        b_U=b_U,
+        W_U=W_U.to(dtype),
+        b_U=b_U.to(dtype),
         **optional,
     )
 

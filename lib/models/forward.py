@@ -67,7 +67,7 @@ class Block:
         )
         named = ("W_gate", "post_attention", "post_mlp", "q_norm", "k_norm")
         optional = {name: getattr(weights, name) for name in named}
-        return cls(
+        block = cls(
             layer=layer,
             n_heads=len(queries),
             n_kv_heads=len(keys),
@@ -81,11 +81,29 @@ class Block:
             b_out=weights.b_out[layer],
             **{name: stacked if stacked is None else stacked[layer] for name, stacked in optional.items()},
         )
+        return block if weights.computes_in == weights.W_Q.dtype else block.to(weights.computes_in)
 
     def to(self, dtype: torch.dtype) -> Block:
         """The same block in another number type."""
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **{name: tensor.to(dtype) for name, tensor in tensors.items()})
+
+
+class _MadeWhenRead(Sequence[Block]):
+    """The blocks of weights kept in a coarser number type than they are computed in. Only the one that was read last is
+    kept: all of them would be the whole model again, in twice the memory."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights, self._last = weights, Block.of(weights, 0)
+
+    def __getitem__(self, layer: int) -> Block:
+        layer = range(len(self))[layer]  # which ends an iteration, too
+        if self._last.layer != layer:
+            self._last = Block.of(self._weights, layer)
+        return self._last
+
+    def __len__(self) -> int:
+        return self._weights.n_layers
 
 
 def refuse_autocast(device: torch.device) -> None:
@@ -98,7 +116,7 @@ def refuse_autocast(device: torch.device) -> None:
         )
 
 
-def blocks(weights: Weights) -> list[Block]:
+def blocks(weights: Weights) -> Sequence[Block]:
     """Every layer's block, ready to multiply. Raises ValueError where the MLP's non-linearity is not a known one."""
     refuse_autocast(weights.W_Q.device)
     if weights.architecture.activation not in ACTIVATIONS:
@@ -106,6 +124,8 @@ def blocks(weights: Weights) -> list[Block]:
             f"the MLP's activation is {weights.architecture.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "
             "add it to ACTIVATIONS in lib/models/forward.py"
         )
+    if weights.computes_in != weights.W_Q.dtype:
+        return _MadeWhenRead(weights)
     return [Block.of(weights, layer) for layer in range(weights.n_layers)]
 
 
@@ -132,7 +152,7 @@ def project(x: Tensor, block: Block, weights: Weights) -> tuple[Tensor, Tensor, 
 
 def project_input(x: Tensor, weights: Weights, layer: int, heads: Sequence[int], site: str) -> Tensor:
     """q, k or v alone, and of some heads (of keys and values: those they share). x: [... d_model]. [... head d_head]"""
-    W, b = (getattr(weights, f"{kind}_{site.upper()}")[layer][list(heads)] for kind in "Wb")
+    W, b = (getattr(weights, f"{kind}_{site.upper()}")[layer][list(heads)].to(x) for kind in "Wb")
     flat = torch.addmm(b.flatten(), normalize(x, weights).flatten(0, -2), W.permute(1, 0, 2).flatten(1))
     return flat.view(*x.shape[:-1], *b.shape)
 
@@ -271,7 +291,8 @@ def attend(
 
 def answer_direction(weights: Weights, answers: Tensor) -> Tensor:
     """W_U[:, right] - W_U[:, wrong] for `answers` [batch 2]. Returns [batch d_model]."""
-    return (weights.W_U[:, answers[:, 0]] - weights.W_U[:, answers[:, 1]]).T
+    right, wrong = (weights.W_U[:, token].to(weights.computes_in) for token in answers.T)
+    return (right - wrong).T
 
 
 def logit_difference(resid: Tensor, weights: Weights, answers: Tensor) -> Tensor:
@@ -281,7 +302,7 @@ def logit_difference(resid: Tensor, weights: Weights, answers: Tensor) -> Tensor
     """
     normal, cap = normalize(resid, weights), weights.architecture.final_cap
     if cap is None:
-        bias = weights.b_U[answers[:, 0]] - weights.b_U[answers[:, 1]]
-        return (normal * answer_direction(weights, answers)).sum(-1) + bias
+        bias = weights.b_U[answers].to(weights.computes_in).T
+        return (normal * answer_direction(weights, answers)).sum(-1) + (bias[0] - bias[1])
     right, wrong = ((normal * weights.W_U.T[token]).sum(-1) + weights.b_U[token] for token in answers.T)
     return capped(right, cap) - capped(wrong, cap)

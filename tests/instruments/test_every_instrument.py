@@ -1,18 +1,21 @@
 """What holds of every instrument: where its tensors are made, and, where it runs prompts again, within what budget."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import one_thread, other_names, prompts, random_model
 from lib.instruments import attention, attribution, composition, copying, edits, identities, readout
 from lib.instruments.ablation import knock_out, means_by_group, run_circuits
 from lib.instruments.patching import HEAD_SITES, STREAM_SITES, patch_heads, patch_stream
 from lib.instruments.path_patching import INPUTS, path_patch_to_heads, path_patch_to_logits
-from lib.models.activations import SITES
+from lib.models.activations import SITES, Edit, sites_of
 from lib.models.backends.plain import PlainBackend
+from lib.models.forward import blocks
 from lib.models.heads import heads
 from tests.support.rounding import agree, of_logits
 
@@ -143,3 +146,60 @@ def test_the_least_budget_is_named_and_is_enough(case, measure):
     assert agree(measure(*case, budget=least), measure(*case), tolerance)
     with pytest.raises(ValueError, match=f"give at least {least}"):
         measure(*case, budget=least - 1)
+
+
+@pytest.fixture(scope="module", params=["gpt2", "gpt_neox", "llama", "gemma2", "qwen3"])
+def halves(request):
+    """A model whose weights are kept in bfloat16, a model of the same numbers in float32, and a batch."""
+    with one_thread():
+        half = random_of(request.param, dtype="bfloat16")
+        wide = replace(half, backend=PlainBackend(half.weights.to(torch.float32)))
+        assert (half.dtype, wide.dtype) == (torch.bfloat16, torch.float32)
+        yield half, wide, prompts(6)
+
+
+def kept_of(model, batch):
+    keep = sites_of(model.weights.architecture)
+    return model.run(batch.tokens, last=batch.last, keep=keep)
+
+
+@pytest.mark.parametrize("name", [name for name in INTERVENING if name != "stream resid_mid"])
+def test_weights_in_half_as_many_bits_are_computed_with_in_float32(halves, name):
+    """To the last bit what the same numbers kept in float32 give."""
+    *models, batch = halves
+    found = []
+    for model in models:
+        clean, corrupted = (kept_of(model, some) for some in (batch, other_names(batch)))
+        found.append(INTERVENING[name](model.weights, batch, clean, corrupted))
+    assert found[0].dtype == torch.float32
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", [name for name in READING if not name.startswith("the stream after attention")])
+def test_what_reads_a_run_of_such_weights_does_so_too(halves, name):
+    *models, batch = halves
+    found = [READING[name](model, batch, kept_of(model, batch)) for model in models]
+    assert found[0].dtype != torch.bfloat16
+    assert torch.equal(*found)
+
+
+def test_of_such_weights_one_layer_at_a_time_is_made_wide(halves):
+    half, wide, _ = halves
+    layers = blocks(half.weights)
+    assert [block.layer for block in layers] == list(range(half.weights.n_layers))
+    assert layers[2] is layers[2] is not layers[1]
+    assert torch.equal(layers[3].W_QKV, blocks(wide.weights)[3].W_QKV)
+    with pytest.raises(IndexError):
+        layers[half.weights.n_layers]
+
+
+@pytest.mark.parametrize("backend", ["bridge", "plain", "nnsight"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_every_backend_hands_on_float32_and_takes_edits_in_it(backend, dtype):
+    model, batch = random_of("llama", dtype=dtype, backend=backend), prompts(4)
+    clean = kept_of(model, batch)
+    assert {activation.dtype for activation in clean.activations.values()} == {clean.logits.dtype} == {torch.float32}
+    edit = Edit("z", 1, lambda z: z + torch.ones(1, dtype=torch.float32))
+    edited = model.run(batch.tokens, last=batch.last, keep=("z", "resid_post"), edits=[edit])
+    assert (edited["z"][1] - clean["z"][1] - 1).abs().max() < 0.05
+    assert (edited["resid_post"][1] - clean["resid_post"][1]).abs().max() > 0.1

@@ -29,7 +29,10 @@ def test_weights_and_what_blocks_have_side_by_side(loaded):
     sizes, tensors = sizes_of(loaded.weights), loaded.weights.tensors()
     matrices = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("W_") and name != "W_pos")
     assert sizes.weights() == matrices
-    assert sizes.joined() == sum(block.W_QKV.numel() for block in forward.blocks(loaded.weights))
+    blocks = forward.blocks(loaded.weights)
+    assert sizes.joined() == sum(block.W_QKV.numel() for block in blocks)
+    matrices = (blocks[0].W_QKV, blocks[0].W_O, blocks[0].W_in, blocks[0].W_out, blocks[0].W_gate)
+    assert sizes.block() == sum(matrix.numel() for matrix in matrices if matrix is not None)
 
 
 @pytest.mark.parametrize("sites", [EVERYTHING, OF_ABC])

@@ -76,7 +76,7 @@ class HookedBackend:
             ]
         with torch.no_grad(), self._hooked(hooks):
             logits = self.library_model(tokens, prepend_bos=False, attention_mask=mask)
-        return Run(tokens, last, at_positions(logits, last).clone(), kept)
+        return Run(tokens, last, at_positions(logits, last).to(self.weights.computes_in, copy=True), kept)
 
     def traces(self) -> Traces:
         points = self._points
@@ -166,11 +166,11 @@ def _plain_name(name: str) -> str:
 
 
 def _change(edit: Edit, activation: Tensor) -> Tensor:
-    return edit.change(activation.clone())
+    return edit.change(activation.clone()).to(activation.dtype)
 
 
 def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, activation: Tensor) -> None:
-    activation = activation.to(weights.W_Q.dtype)  # the library computes LayerNorm's scale in float32 at least
+    activation = activation.to(weights.computes_in)  # the library has LayerNorm's scale in float32 at least
     keep_at(kept, site, layer, activation, n_layers=weights.n_layers)
 
 

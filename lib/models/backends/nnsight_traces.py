@@ -122,7 +122,9 @@ class NnsightBackend:
         with self.library_model.trace(tokens, attention_mask=mask, position_ids=positions, use_cache=False):
             self._through_the_layers(asked)
             asked.logits.append(at_positions(self._through_the_end(asked), last).clone())
-        return Run(tokens, last, asked.logits[0], asked.kept)
+        wide = self.weights.computes_in
+        kept = {site: activation.to(wide) for site, activation in asked.kept.items()}
+        return Run(tokens, last, asked.logits[0].to(wide), kept)
 
     def traces(self) -> Traces:
         modules = dict(self._module.named_modules())
@@ -224,7 +226,7 @@ class _Asked:
         """The activation after its edits, in that order, of which a copy is kept. Never a view that somebody holds."""
         for edit in self.edits:
             if (edit.site, edit.layer) == (site, layer):
-                activation = edit.change(activation.clone())
+                activation = edit.change(activation.clone()).to(activation.dtype)
         if site in self.keep:
             keep_at(self.kept, site, layer, activation, n_layers=self.n_layers)
         return activation

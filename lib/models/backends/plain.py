@@ -1,7 +1,8 @@
 """A forward pass of plain tensors: no hooking library, no module, nothing that could hold a hook.
 
 Weights are read from the file and processed by `folding`; the maths is that of `forward`. It is the witness that the
-hooking library is compared with, so it shares no code with it. float64 costs a few times float32.
+hooking library is compared with, so it shares no code with it. float64 costs a few times float32. Weights kept in half
+as many bits are computed with in float32, a layer at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def forward_in_plain_tensors(
     """
     mask = torch.ones_like(tokens) if mask is None else mask
     real, sequential = mask.bool(), not weights.architecture.parallel
-    x = weights.W_E[tokens]
+    x = weights.W_E[tokens].to(weights.computes_in)
     if weights.W_pos is not None:
         x = x + weights.W_pos[(mask.cumsum(1) - 1).clamp(min=0)]
     for layer, block in enumerate(forward.blocks(weights)):
@@ -52,7 +53,7 @@ def forward_in_plain_tensors(
     x = edit("resid_final", 0, x)
     normal = x - x.mean(-1, keepdim=True) if weights.architecture.norm == "LayerNorm" else x
     normal = normal / edit("final_scale", 0, forward.norm_scale(x, weights))
-    logits = at_positions(normal, last) @ weights.W_U + weights.b_U
+    logits = at_positions(normal, last) @ weights.W_U.to(x) + weights.b_U
     return forward.capped(logits, weights.architecture.final_cap)
 
 
