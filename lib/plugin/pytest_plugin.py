@@ -56,8 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-dtype",
         default="float32",
         choices=list(DTYPES),
-        help="Number type of the weights (default float32, without TF32; of bfloat16 and float16, what is computed with "
-        "them is float32, but for a hooking library's passes).",
+        help="Number type of weights and activations (default float32, without TF32). Weights in half as many bits are "
+        "computed with in float32, but for a hooking library's passes.",
     )
     group.addoption(
         "--claims-backend",
