@@ -13,7 +13,7 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
+.PHONY: beside claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
 .PHONY: false-alarms power mutation mutation-changed upgrade-report training
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
@@ -25,6 +25,12 @@ claims: .venv/installed
 test: .venv/installed lint
 	$(TESTS) tests/
 	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) claims-kept claims-trained
+
+# What CI asks beside make test, on whatever that leaves of two cores.
+beside: .venv/installed
+	$(MAKE) mutation-changed
+	$(MAKE) machines QUICK=1
+	$(ALONE) $(MAKE) real
 
 # The claims on both models whose circuit is known, beside each other; what a run says is printed when it is done.
 claims-kept:

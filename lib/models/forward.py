@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib.models.activations import Weights
-from lib.models.config import CannotLoad
+from lib.models.autocast import refuse_autocast
 
 ACTIVATIONS = {
     "gelu_new": partial(F.gelu, approximate="tanh"),
@@ -104,16 +104,6 @@ class _MadeWhenRead(Sequence[Block]):
 
     def __len__(self) -> int:
         return self._weights.n_layers
-
-
-def refuse_autocast(device: torch.device) -> None:
-    """Raises CannotLoad where torch.autocast would compute in another number type than the weights have."""
-    if torch.is_autocast_enabled(device.type):
-        raise CannotLoad(
-            f"torch.autocast is on for {device.type}, so matrix products would be in "
-            f"{torch.get_autocast_dtype(device.type)} whatever number type is asked for: leave it first, and use "
-            "--claims-dtype for another number type"
-        )
 
 
 def blocks(weights: Weights) -> Sequence[Block]:

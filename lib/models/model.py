@@ -17,11 +17,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
 from lib.models.activations import SITES, Edit, Run, Weights, check_site
+from lib.models.autocast import refuse_autocast
 from lib.models.backends import Backend, default_backend, load_backend
 from lib.models.batched_run import run_in_batches
 from lib.models.checkpoint import Checkpoint, hash_weights
 from lib.models.config import CannotLoad, family_of, locate, read_config
-from lib.models.forward import refuse_autocast
 from lib.models.traces import Traces
 from lib.one_line import OneLine
 

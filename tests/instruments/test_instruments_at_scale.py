@@ -24,7 +24,7 @@ def case(request):
         batch, other = (encode(p, model.tokenizer, prepend_bos=False) for p in (drawn, abc(drawn, seed=0)))
     else:
         model = random_model(n_layer=12, n_head=12, n_embd=768, vocab_size=500)
-        batch = prompts(6, vocab_size=500)
+        batch = prompts(4, vocab_size=500)
         other = other_names(batch)
     with one_thread():
         runs = [model.run(some.tokens, last=some.positions["END"], keep=KEEP) for some in (batch, other)]

@@ -1,14 +1,17 @@
-"""The file of published figures is read strictly, and every band in it refuses the value just outside."""
+"""The file of published figures is read strictly, every band in it refuses the value just outside, and an open verdict
+says what would settle it."""
 
 import ast
 import math
 import re
 
+import numpy as np
 import pytest
+import torch
 
 from ioi_fixtures import published
-from lib.judging.references import read_references
-from lib.judging.statistics import exact
+from lib.judging.references import Band, read_references
+from lib.judging.statistics import Estimate, exact, mean_over_prompts, prompts_needed, share
 from tests.support.places import CLAIMS, ROOT
 
 SHARES = ROOT / "ioi_fixtures" / "pytest_fixtures" / "shares.py"
@@ -145,3 +148,58 @@ def test_a_number_that_is_not_in_the_words_is_seen():
 @pytest.mark.parametrize(("given", "read"), [("value = 3.5", (3.5,)), ("value = [1, 2.5]", (1.0, 2.5)), ("", ())])
 def test_a_published_number_may_be_one_several_or_none(tmp_path, given, read):
     assert _read(tmp_path, f'["a/b"]\n{ENTRY}accept = {{ above = 1.0 }}\n{given}')["a/b"].value == read
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (2.6, 3.4, "pass"),
+        (1.0, 2.4, "fail"),
+        (4.6, 5.0, "fail"),
+        (2.4, 3.0, "inconclusive"),
+        (2.0, 5.0, "inconclusive"),
+    ],
+)
+def test_the_whole_interval_decides(low, high, verdict):
+    assert Band(above=2.5, below=4.5).judge(Estimate((low + high) / 2, low, high, 100, "test")) == verdict
+
+
+def test_an_inconclusive_verdict_says_how_many_more_prompts():
+    estimate = Estimate(3.0, 2.5, 3.5, 100, "test")
+    # The arm of .5 has to shrink to the distance of .25: (.5 / .25)^2 = 4 times the prompts.
+    assert prompts_needed(estimate, 2.75) == 400
+    assert "300 more prompts" in Band(above=2.75).advice(estimate)
+
+
+def test_more_prompts_do_settle_what_they_are_said_to_settle():
+    values = torch.tensor(np.random.default_rng(3).normal(3.0, 2.0, size=4000))
+    few = mean_over_prompts(values[:50])
+    band = Band(above=few.value - 0.4)
+    assert band.judge(few) == "inconclusive"
+    needed = int(prompts_needed(few, band.above) * 1.2)
+    assert band.judge(mean_over_prompts(values[:needed] - values[:needed].mean() + few.value)) == "pass"
+
+
+def test_a_value_on_the_edge_is_not_promised_a_verdict():
+    assert "no reasonable number" in Band(above=3.0).advice(Estimate(3.0, 2.5, 3.5, 100, "test"))
+
+
+def test_more_prompts_are_not_advised_where_a_figure_is_of_names():
+    estimate = share(torch.arange(100) < 93, of="names")
+    assert Band(above=0.9).judge(estimate) == "inconclusive"
+    assert Band(above=0.9).advice(estimate) == (
+        "it is over all 100 names there are: no number of prompts would settle it"
+    )
+
+
+def test_more_prompts_than_a_file_has_are_not_advised():
+    band, estimate = Band(above=2.75), Estimate(3.0, 2.5, 3.5, 100, "test")
+    assert band.advice(estimate, available=400) == band.advice(estimate)
+    assert band.advice(estimate, available=399) == (
+        "the file has no more prompts: use a larger file (about 300 more prompts would settle it)"
+    )
+
+
+def test_an_exact_figure_is_never_inconclusive():
+    assert Band(above=3.0).judge(exact(3.0)) == "pass"
+    assert Band(above=3.0).judge(exact(2.999)) == "fail"

@@ -13,13 +13,10 @@ from lib.judging.statistics import (
     FEWEST_FOR_A_CORRELATION,
     FEWEST_FOR_A_VERDICT,
     RESOLUTION,
-    Estimate,
     confidence,
     correlation,
-    exact,
     looks,
     mean_over_prompts,
-    prompts_needed,
     ratio_of_means,
     share,
     strongest,
@@ -246,61 +243,6 @@ def test_what_does_not_vary_follows_nothing():
 def test_what_is_no_sample_is_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (2.6, 3.4, "pass"),
-        (1.0, 2.4, "fail"),
-        (4.6, 5.0, "fail"),
-        (2.4, 3.0, "inconclusive"),
-        (2.0, 5.0, "inconclusive"),
-    ],
-)
-def test_the_whole_interval_decides(low, high, verdict):
-    assert Band(above=2.5, below=4.5).judge(Estimate((low + high) / 2, low, high, 100, "test")) == verdict
-
-
-def test_an_inconclusive_verdict_says_how_many_more_prompts():
-    estimate = Estimate(3.0, 2.5, 3.5, 100, "test")
-    # The arm of .5 has to shrink to the distance of .25: (.5 / .25)^2 = 4 times the prompts.
-    assert prompts_needed(estimate, 2.75) == 400
-    assert "300 more prompts" in Band(above=2.75).advice(estimate)
-
-
-def test_more_prompts_do_settle_what_they_are_said_to_settle():
-    values = torch.tensor(np.random.default_rng(3).normal(3.0, 2.0, size=4000))
-    few = mean_over_prompts(values[:50])
-    band = Band(above=few.value - 0.4)
-    assert band.judge(few) == "inconclusive"
-    needed = int(prompts_needed(few, band.above) * 1.2)
-    assert band.judge(mean_over_prompts(values[:needed] - values[:needed].mean() + few.value)) == "pass"
-
-
-def test_a_value_on_the_edge_is_not_promised_a_verdict():
-    assert "no reasonable number" in Band(above=3.0).advice(Estimate(3.0, 2.5, 3.5, 100, "test"))
-
-
-def test_more_prompts_are_not_advised_where_a_figure_is_of_names():
-    estimate = share(torch.arange(100) < 93, of="names")
-    assert Band(above=0.9).judge(estimate) == "inconclusive"
-    assert Band(above=0.9).advice(estimate) == (
-        "it is over all 100 names there are: no number of prompts would settle it"
-    )
-
-
-def test_more_prompts_than_a_file_has_are_not_advised():
-    band, estimate = Band(above=2.75), Estimate(3.0, 2.5, 3.5, 100, "test")
-    assert band.advice(estimate, available=400) == band.advice(estimate)
-    assert band.advice(estimate, available=399) == (
-        "the file has no more prompts: use a larger file (about 300 more prompts would settle it)"
-    )
-
-
-def test_an_exact_figure_is_never_inconclusive():
-    assert Band(above=3.0).judge(exact(3.0)) == "pass"
-    assert Band(above=3.0).judge(exact(2.999)) == "fail"
 
 
 def test_the_strongest_is_the_largest_in_size():

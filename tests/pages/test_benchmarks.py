@@ -60,7 +60,7 @@ def test_a_bench_on_a_gpu_that_is_not_there_says_so():
 def work():
     """Every kind of intervention on one model, as functions of a budget."""
     model = random_model(n_layer=4, n_head=4, n_embd=128, dtype="float32")
-    batch = prompts(96)
+    batch = prompts(48)
     clean, other, weights = batch.run(model), other_names(batch).run(model), model.weights
     runs = (clean, other, batch.answers)
     to_heads = {"receivers": heads("3.0 3.1"), "inputs": "k", "position": batch.positions["S2"]}

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ioi_fixtures import planted
+from ioi_fixtures.trained import DIRECTORY as TRAINED
 from lib.judging.measurements import SCHEMA_VERSION
 from tests.support.warm_process import run_module, start_module, warm_python
 from tests.whole_suite.test_command_line import ROOT, claims
@@ -266,8 +267,8 @@ def test_two_runs_give_the_same_report_but_for_the_time(tmp_path):
     reports = []
     for start in (run_module, start_module):  # each Python that starts from nothing has a hash seed of its own
         folder = tmp_path / start.__name__
-        asked = ("-k", "behaviour or (localisation and not mlp)", "--claims-prompts", "24")
-        claims(*asked, report=folder, start=start)
+        asked = ["--claims-model", TRAINED, "--claims-circuit", TRAINED / "circuit.toml", "--claims-prompts", "24"]
+        claims(*map(str, asked), "-k", "behaviour or circuit_file", report=folder, start=start)
         reports.append(timeless(json.loads((folder / "claims.json").read_text())))
     assert reports[0]["claims"]
     assert reports[0] == reports[1]
