@@ -37,6 +37,9 @@ SHAPES: Mapping[str, tuple[str, dict]] = MappingProxyType(
         ),
     }
 )
+# Their embeddings' standard deviation: SmolLM2-135M's unembeds as well, and of size 1 it would make logit differences of
+# 39, not of some 4, in whose last digits float32 rounds ten times as much.
+EMBEDDINGS = {"pythia-160m": 1.0, "smollm2-135m": 0.136}
 # By class: the share of the layers that lies below it, how many heads it has, each a layer further up, and where.
 CLASSES = ((0.1, 3, "S2"), (0.2, 3, "S1+1"), (0.4, 4, "S2"), (0.6, 4, "END"), (0.75, 3, "END"), (0.8, 3, "END"))
 MOVERS = 4  # which of these
@@ -61,7 +64,8 @@ def case_of(shape: str, n: int, *, device: str = "cpu") -> Case:
     """A random model of one of SHAPES, and `n` prompts."""
     model_type, config = SHAPES[shape]
     with tempfile.TemporaryDirectory() as directory:
-        save_random_like(model_type, config, Path(directory), numbered_words(config["vocab_size"]))
+        words, size = numbered_words(config["vocab_size"]), EMBEDDINGS[shape]
+        save_random_like(model_type, config, Path(directory), words, embeddings=size)
         model = load(Path(directory), name=shape, device=device, dtype="float32")
     return case_on(model, n, config["vocab_size"])
 

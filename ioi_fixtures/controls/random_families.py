@@ -99,13 +99,16 @@ def save_random_of(name: str, directory: Path, *, words: tuple[str, ...] = ()) -
     save_random_like(model_type, {**stated, "vocab_size": len(tokens) + VOCABULARY - WORDS}, directory, tokens)
 
 
-def save_random_like(model_type: str, stated: Mapping, directory: Path, tokens: PreTrainedTokenizerFast) -> None:
-    """Write a randomly initialised model of that type and config into `directory`, with its tokenizer."""
+def save_random_like(
+    model_type: str, stated: Mapping, directory: Path, tokens: PreTrainedTokenizerFast, *, embeddings: float = 1.0
+) -> None:
+    """Write a randomly initialised model of that type and config into `directory`, with its tokenizer. embeddings:
+    their standard deviation."""
     torch.manual_seed(1)
     plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **stated))
     with torch.no_grad():
         for place, weight in plain.named_parameters():
-            weight.copy_(_drawn(place, weight))
+            weight.copy_(_drawn(place, weight, embeddings))
     plain.save_pretrained(directory)
     tokens.save_pretrained(directory)
 
@@ -121,14 +124,14 @@ def tokens_of(given: tuple[str, ...]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=SPECIAL, bos_token=SPECIAL, pad_token=SPECIAL)
 
 
-def _drawn(place: str, weight: torch.Tensor) -> torch.Tensor:
-    """Gains and biases a little other than they were; embeddings of size one; matrices that keep the size of what they
+def _drawn(place: str, weight: torch.Tensor, embeddings: float) -> torch.Tensor:
+    """Gains and biases a little other than they were; embeddings of one size; matrices that keep the size of what they
     read, and queries and keys half as large again."""
     noise = torch.randn_like(weight)
     if weight.ndim == 1:
         return weight + noise / 10
     if any(part in place for part in ("embed", "wte", "wpe")) and "embed_out" not in place:
-        return noise
+        return noise * embeddings
     reads = weight.shape[0 if "c_attn" in place or "c_fc" in place or "c_proj" in place else 1]
     sharp = any(part in place for part in ("q_proj", "k_proj", "query_key_value", "c_attn"))
     return noise * (1.5 if sharp else 1) / reads**0.5
