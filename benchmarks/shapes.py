@@ -37,8 +37,8 @@ SHAPES: Mapping[str, tuple[str, dict]] = MappingProxyType(
         ),
     }
 )
-# Their embeddings' standard deviation: SmolLM2-135M's unembeds as well, and of size 1 it would make logit differences of
-# 39, not of some 4, in whose last digits float32 rounds ten times as much.
+# Their embeddings' standard deviation. SmolLM2-135M's, as it is in the real one, unembeds as well: of 1 it would make
+# logit differences of 39 and not of some 5, and float32 rounds the last digits of those eight times as much.
 EMBEDDINGS = {"pythia-160m": 1.0, "smollm2-135m": 0.136}
 # By class: the share of the layers that lies below it, how many heads it has, each a layer further up, and where.
 CLASSES = ((0.1, 3, "S2"), (0.2, 3, "S1+1"), (0.4, 4, "S2"), (0.6, 4, "END"), (0.75, 3, "END"), (0.8, 3, "END"))
