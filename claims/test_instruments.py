@@ -38,7 +38,8 @@ from lib.judging.statistics import exact
 from lib.models.activations import sites_of
 from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.budget import ENOUGH_ROWS
-from lib.models.model import SITES, load
+from lib.models.model import SITES
+from lib.models.precision import in_bfloat16
 
 pytestmark = pytest.mark.any_model
 
@@ -72,7 +73,7 @@ def largest_batch_run(model, every_prompt):
 @pytest.fixture(scope="module")
 def coarse(model):
     """What the witness is, with 8 bits a number instead of 53."""
-    return load(model.directory, name="coarse", device=str(model.device), dtype="bfloat16", backend="plain")
+    return in_bfloat16(model)
 
 
 @pytest.fixture(scope="module")

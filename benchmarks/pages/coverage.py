@@ -140,8 +140,8 @@ Populations of {PROMPTS} prompts, drawn from with replacement; {_count(of_model)
 
 {_table(of_known, by_figure=True)}
 
-A share is one of whole numbers of hits, for which no interval holds exactly 95%, or of shares, of which rare ones may
-not have been drawn: Clopper and Pearson's interval and Gaffke's, which it is a case of, hold at least that.
+Of hits no interval holds exactly 95%, and of shares, rare ones may not have been drawn. Clopper and Pearson's interval
+holds at least that; of Gaffke's, which it is a case of, that is a conjecture, which the last rows are a test of.
 
 ## What is not as promised
 

@@ -76,11 +76,11 @@ MODELS = {
 def parts(sizes: Sizes, dtype: str) -> dict[str, int]:
     """Bytes that are there at once, by what they are, of weights kept in `dtype`: what is computed is float32."""
     size, wide = BYTES[dtype], BYTES["float32"]
-    made = sizes.joined() if size == wide else sizes.block() + sizes.embeddings() // 2
+    made = sizes.joined() if size == wide else 2 * sizes.block() + sizes.embeddings() // 2
     return {
         "the hooking library's weights": sizes.weights() * size,
         "the weights that instruments read": sizes.weights() * size,
-        "made of them: q, k and v side by side; of bfloat16 a layer, and the unembedding": made * wide,
+        "float32 made of them: all q, k and v side by side; of bfloat16 two layers and the unembedding": made * wide,
         "the run on IOI prompts": sizes.kept(EVERYTHING) * wide,
         "the run on ABC prompts": sizes.kept(OF_ABC) * wide,
         "means over ABC prompts": sizes.kept(["z"]) * wide,

@@ -221,9 +221,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, help="try so many mutants, spread over the code")
     parser.add_argument("--changed", action="store_true", help="try those on lines changed since the page was written")
-    parser.add_argument("--seconds", type=float, default=300, help="what --changed may take (default 300)")
+    parser.add_argument("--seconds", type=float, default=600, help="what --changed may take (default 600)")
     parser.add_argument("--processes", type=int, help="how many at once (default: one for each core)")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it runs ends with it
     os.chdir(ROOT)  # mutmut reads its settings from here
     if given.changed:
         enough = measure_changed(given.seconds, given.processes)

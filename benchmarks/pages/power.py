@@ -22,7 +22,7 @@ from benchmarks.pages.false_alarms import of_prompts, runs_of
 from benchmarks.pages.runs import run, short, sources
 from lib.judging.measurements import Measurement, Session
 from lib.judging.references import Band
-from lib.judging.statistics import BINOMIAL, confidence
+from lib.judging.statistics import BINOMIAL, BOUNDED, confidence
 
 NAME = "POWER.md"
 POWER = 0.8
@@ -40,6 +40,7 @@ class Sampled(NamedTuple):
     is_share: bool
     of_prompts: bool  # or of something that --claims-prompts does not change, such as names
     n: int
+    is_of_shares: bool = False
 
 
 def sampled(sessions: list[Session]) -> list[Sampled]:
@@ -58,6 +59,7 @@ def sampled(sessions: list[Session]) -> list[Sampled]:
             spread=float(np.std(values, ddof=1)),
             band=last[key].published.accept,
             is_share=last[key].method.startswith(BINOMIAL),
+            is_of_shares=last[key].method.startswith(BOUNDED),
             of_prompts=last[key].n in sessions[0].looks,
             n=last[key].n,
         )
@@ -75,10 +77,12 @@ def passes(figure: Sampled, n: int, looks: int, *, moved: float = 0.0) -> float:
         inside = (low >= figure.band.low) & (high <= figure.band.high)
         return float(stats.binom.pmf(counts, n, min(max(value, 0.0), 1.0))[inside].sum())
     error = figure.spread / math.sqrt(n)
-    if not error:
-        return float(figure.band.low <= value <= figure.band.high)
     arm = float(stats.norm.ppf((1 + level) / 2)) * error
-    low, high = figure.band.low + arm - value, figure.band.high - arm - value
+    # What a rare share that was not drawn may add to the interval of a share of shares: see `statistics._gaffke`.
+    rare = 1 - ((1 - level) / 2) ** (1 / n) if figure.is_of_shares else 0.0
+    low, high = figure.band.low + arm + rare * value - value, figure.band.high - arm - rare * (1 - value) - value
+    if not error:
+        return float(low <= 0 <= high)
     return max(0.0, float(stats.norm.cdf(high / error) - stats.norm.cdf(low / error)))
 
 

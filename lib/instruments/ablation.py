@@ -37,7 +37,10 @@ def means_by_group(z: Tensor, groups: Tensor, *, wanted: Tensor | None = None) -
         raise ValueError(f"no reference prompt is in group {missing}: draw reference prompts from the same groups")
     sums = z.new_zeros(z.shape[0], len(names), *z.shape[2:]).index_add_(1, member, z)
     means = sums / member.bincount().view(-1, 1, 1, 1)
-    return torch.index_select(means, 1, column, out=room_for((len(z), len(wanted), *z.shape[2:]), means))
+    room, filled = room_for((len(z), len(wanted), *z.shape[2:]), means)
+    torch.index_select(means, 1, column, out=room)
+    filled()
+    return room
 
 
 def run_circuits(

@@ -70,9 +70,11 @@ def _before_the_norm(run: Run, weights: Weights, direction: Tensor) -> Tensor:
     along = direction.to(weights.computes_in).expand(weights.n_layers, -1, -1)
     if weights.post_attention is None:
         return along
-    z = _at_last(run["z"], run)
-    written = einsum(z, weights.W_O.to(z), "layer batch head d_head, layer head d_head d_model -> layer batch d_model")
-    return along * weights.post_attention[:, None] / norm_scale(written + weights.b_O[:, None], weights)
+    written = [
+        einsum(at_positions(z, run.last), W_O.to(z), "batch head d_head, head d_head d_model -> batch d_model")
+        for z, W_O in zip(run["z"], weights.W_O, strict=True)
+    ]
+    return along * weights.post_attention[:, None] / norm_scale(torch.stack(written) + weights.b_O[:, None], weights)
 
 
 def final_scale(run: Run) -> Tensor:

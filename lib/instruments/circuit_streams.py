@@ -110,7 +110,7 @@ def circuit_values(
     for layer, block in enumerate(layers):
         heads = plan.heads(layer)
         if heads:
-            part = Block.of(weights, layer, heads)
+            part = block.only(heads)
             shape = (*elsewhere.shape, len(heads), weights.d_head)
             past_k, past_v = rest.new_zeros(shape), rest.new_zeros(shape)
             _, k, past_v[row, position] = forward.project(rest, part, weights)

@@ -40,21 +40,22 @@ def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, to
     """
     if sign not in (1, -1):
         raise ValueError(f"sign is {sign}: use 1, or -1 for a head that suppresses what it attends to")
-    return _among_top(sign * _written(weights, head, resid) + weights.b_U, tokens, top)
+    return _among_top(sign * _written(weights, head, resid, weights.W_U.to(resid)) + weights.b_U, tokens, top)
 
 
 def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5) -> Mapping[int, Tensor]:
     """`copy_hits` of every head after the first layer, whose heads come before the first MLP, by sign: of 1 and of -1,
     for the cost of one. Two of bool [layer-1 head ...]"""
     hits: Mapping[int, list[Tensor]] = {1: [], -1: []}
+    W_U = weights.W_U.to(resid)
     for layer, index in product(range(1, weights.n_layers), range(weights.n_heads)):
-        written = _written(weights, Head(layer, index), resid)
+        written = _written(weights, Head(layer, index), resid, W_U)
         for sign, of_sign in hits.items():
             of_sign.append(_among_top(sign * written + weights.b_U, tokens, top))
     return {sign: torch.stack(found).unflatten(0, (-1, weights.n_heads)) for sign, found in hits.items()}
 
 
-def _written(weights: Weights, head: Head, resid: Tensor) -> Tensor:
+def _written(weights: Weights, head: Head, resid: Tensor, W_U: Tensor) -> Tensor:
     """The logits that a head's output makes of `resid`, without b_U. [... vocabulary]"""
     layer, index = head
     W_V, W_O = weights.W_V[layer, index // weights.architecture.group].to(resid), weights.W_O[head].to(resid)
@@ -65,7 +66,7 @@ def _written(weights: Weights, head: Head, resid: Tensor) -> Tensor:
     scale = norm_scale(values @ W_O, weights)
     if weights.architecture.norm == "LayerNorm":
         W_O = W_O - W_O.mean(-1, keepdim=True)
-    return (values / scale) @ (W_O @ weights.W_U.to(resid))
+    return (values / scale) @ (W_O @ W_U)
 
 
 def _among_top(logits: Tensor, tokens: Tensor, top: int) -> Tensor:

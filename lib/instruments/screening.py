@@ -33,7 +33,8 @@ def effects_of_keeping(
     """How much each head adds to the mean logit difference where it is kept at a position, by the position's name.
 
     tokens: [batch pos]; last: [batch]; answers: [batch 2]; positions: name -> [batch]; values: [layer batch pos head
-    d_head], what heads are at elsewhere, as for `run_circuits`. steps: points of the integral. Each [layer head].
+    d_head], what heads are at elsewhere, as for `run_circuits`. steps: points of the integral. Each [layer head]. Of
+    weights kept in half as many bits, gradients need every layer in float32 at once.
     """
     found = torch.zeros(
         len(positions), weights.n_layers, weights.n_heads, dtype=weights.computes_in, device=last.device

@@ -28,7 +28,7 @@ BINOMIAL = "exact binomial"
 BOUNDED = "Gaffke's bounds"
 AT_ONCE = 2**21  # numbers that resamples hold at a time, which is 16 MiB
 # The fewest prompts on which means and ratios, and correlations, are covered as promised (docs/evidence/COVERAGE.md).
-# On fewer there is a figure and no verdict. The bounds of a share hold on any number.
+# On fewer there is a figure and no verdict. The interval of a share of hits holds on any number.
 FEWEST_FOR_A_VERDICT = 16
 FEWEST_FOR_A_CORRELATION = 24
 RESOLUTION = 1e-4  # logits; of nothing, float32 makes some 1e-6 (docs/evidence/MACHINES.md)
@@ -127,7 +127,7 @@ def correlation(x: Tensor, y: Tensor) -> Estimate:
 
 
 def share(hits: Tensor, *, of: str = "prompts") -> Estimate:
-    """Share of hits [n], independent trials (`of`: what was drawn), with an interval that holds on any number of them.
+    """Share of hits [n], independent trials (`of`: what was drawn), with an interval that holds on few of them, too.
 
     A trial may be a share itself, of all heads that copy one name, say. Of such a share a mean's interval knows nothing
     but what was drawn: where one name in fifty is copied by nearly every head, 25 names are often all alike.
@@ -138,7 +138,8 @@ def share(hits: Tensor, *, of: str = "prompts") -> Estimate:
     whole = bool(((sample == 0) | (sample == 1)).all())
     low, high = (_clopper_pearson if whole else _gaffke)(sample, (1 - confidence(_LOOKS.get())) / 2)
     method = f"{BINOMIAL if whole else BOUNDED} over {of}"
-    return Estimate(float(sample.mean()), low, high, len(sample), method, tuple(sample.tolist()), fewest=1)
+    fewest = 1 if whole else FEWEST_FOR_A_VERDICT
+    return Estimate(float(sample.mean()), low, high, len(sample), method, tuple(sample.tolist()), fewest=fewest)
 
 
 def exact(value: float) -> Estimate:
@@ -185,10 +186,16 @@ def _clopper_pearson(hits: np.ndarray, beyond: float) -> tuple[float, float]:
 
 def _gaffke(shares: np.ndarray, beyond: float) -> tuple[float, float]:
     """The mean under random weights that add up to 1, with one value more, the least or the most that there can be: 0
-    for the low end, 1 for the high one. Of zeros and ones alone this is Clopper and Pearson's interval."""
-    weights = np.random.default_rng(0).dirichlet(np.ones(len(shares) + 1), size=RESAMPLES)
-    means = weights[:, 1:] @ shares
-    return float(np.quantile(means, beyond)), float(np.quantile(means + weights[:, 0], 1 - beyond))
+    for the low end, 1 for the high one. Of zeros and ones alone this is Clopper and Pearson's interval. That it holds
+    what it promises of other shares too is a conjecture, which docs/evidence/COVERAGE.md tests."""
+    rng, n, at_once = np.random.default_rng(0), len(shares) + 1, max(1, AT_ONCE // (len(shares) + 1))
+    means, more = [], []
+    for start in range(0, RESAMPLES, at_once):
+        weights = rng.dirichlet(np.ones(n), size=min(at_once, RESAMPLES - start))
+        means.append(weights[:, 1:] @ shares)
+        more.append(weights[:, 0])
+    low, high = np.concatenate(means), np.concatenate(means) + np.concatenate(more)
+    return float(np.quantile(low, beyond)), float(np.quantile(high, 1 - beyond))
 
 
 def _mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

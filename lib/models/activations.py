@@ -36,7 +36,7 @@ SITES = {
 
 
 def computed_in(kept_in: torch.dtype) -> torch.dtype:
-    """The number type to compute in with weights kept in one: float32 where that has half as many bits."""
+    """The number type to compute in with weights of another: float32 for bfloat16 and float16, else the same."""
     return torch.float32 if kept_in.itemsize < torch.float32.itemsize else kept_in
 
 

@@ -48,7 +48,7 @@ class AttentionWeights:
 
 
 def read_attention_weights(directory: Path, *, dtype: torch.dtype = torch.float32) -> AttentionWeights:
-    """The processed attention weights of a checkpoint, computed in `dtype` whatever it is stored in.
+    """The processed attention weights of a checkpoint, in `dtype` whatever it is stored in.
 
     Raises CannotLoad where a tensor of attention itself is missing.
     """

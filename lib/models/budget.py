@@ -65,12 +65,13 @@ def limit(device: torch.device) -> int:
     return _LIMIT.get()(device)
 
 
-def room_for(shape: Sequence[int], like: Tensor) -> Tensor:
-    """An empty tensor beside `like`; on disk where half of the budget does not hold it, but for a GPU's memory."""
+def room_for(shape: Sequence[int], like: Tensor) -> tuple[Tensor, Callable[[], None]]:
+    """An empty tensor beside `like`, on disk where half of the budget does not hold it, but for a GPU's memory; and
+    what to call when it is filled (see `on_disk`)."""
     size = math.prod(shape) * like.element_size()
     if like.device.type == "cpu" and size > limit(like.device) // 2:
-        return on_disk(shape, like.dtype)[0]
-    return like.new_empty(*shape)
+        return on_disk(shape, like.dtype)
+    return like.new_empty(*shape), lambda: None
 
 
 def on_disk(shape: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, Callable[[], None]]:

@@ -67,7 +67,7 @@ def _attention(checkpoint: Checkpoint, layer: int, kept_in: torch.dtype) -> dict
 
 
 def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
-    """All weights, in `dtype`; what is kept in half as many bits as float32 is computed in that, and rounded once.
+    """All weights, in `dtype`. Those of bfloat16 and float16 are computed in float32, and rounded once.
 
     Raises CannotLoad where a tensor is missing.
     """
@@ -78,7 +78,7 @@ def fold(checkpoint: Checkpoint, dtype: torch.dtype) -> Weights:
     layers, wide = range(architecture.n_layers), computed_in(dtype)
 
     def stacked(part: str) -> Tensor:
-        return torch.stack([checkpoint.weight(part, dtype, layer) for layer in layers])
+        return torch.stack([checkpoint.weight(part, wide, layer).to(dtype) for layer in layers])
 
     def by_layer(map_of: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
         maps = [[tensor.to(dtype) for tensor in map_of(layer)] for layer in layers]

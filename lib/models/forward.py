@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -54,34 +54,40 @@ class Block:
     k_norm: Tensor | None
 
     @classmethod
-    def of(cls, weights: Weights, layer: int, heads: Sequence[int] | None = None) -> Block:
-        """The block of `layer`, with all its heads or only `heads` (their indices, in that order), each of which then
-        has keys and values of its own."""
-        queries = list(range(weights.n_heads)) if heads is None else list(heads)
-        group = weights.architecture.group
-        keys = list(range(weights.architecture.n_kv_heads)) if heads is None else [head // group for head in heads]
-        parts = (
-            (weights.W_Q, weights.b_Q, queries),
-            (weights.W_K, weights.b_K, keys),
-            (weights.W_V, weights.b_V, keys),
-        )
+    def of(cls, weights: Weights, layer: int) -> Block:
+        """The block of `layer`, in the number type that is computed in."""
+        parts = ((weights.W_Q, weights.b_Q), (weights.W_K, weights.b_K), (weights.W_V, weights.b_V))
         named = ("W_gate", "post_attention", "post_mlp", "q_norm", "k_norm")
         optional = {name: getattr(weights, name) for name in named}
-        block = cls(
+        return cls(
             layer=layer,
-            n_heads=len(queries),
-            n_kv_heads=len(keys),
-            W_QKV=torch.cat([W[layer][kept].permute(1, 0, 2).flatten(1) for W, _, kept in parts], 1),
-            b_QKV=torch.cat([b[layer][kept].flatten() for _, b, kept in parts]),
-            W_O=weights.W_O[layer][queries].flatten(0, 1),
+            n_heads=weights.n_heads,
+            n_kv_heads=weights.architecture.n_kv_heads,
+            W_QKV=torch.cat([W[layer].permute(1, 0, 2).flatten(1) for W, _ in parts], 1),
+            b_QKV=torch.cat([b[layer].flatten() for _, b in parts]),
+            W_O=weights.W_O[layer].flatten(0, 1),
             b_O=weights.b_O[layer],
             W_in=weights.W_in[layer],
             b_in=weights.b_in[layer],
             W_out=weights.W_out[layer],
             b_out=weights.b_out[layer],
             **{name: stacked if stacked is None else stacked[layer] for name, stacked in optional.items()},
+        ).to(weights.computes_in)
+
+    def only(self, heads: Sequence[int]) -> Block:
+        """With some of its heads alone (their indices, in that order), each with keys and values of its own."""
+        shared = [head * self.n_kv_heads // self.n_heads for head in heads]
+        parts = [*heads, *(self.n_heads + at for at in shared), *(self.n_heads + self.n_kv_heads + at for at in shared)]
+        W_O = self.W_O.unflatten(0, (self.n_heads, -1))
+        columns = (self.n_heads + 2 * self.n_kv_heads, W_O.shape[1])
+        return replace(
+            self,
+            n_heads=len(heads),
+            n_kv_heads=len(heads),
+            W_QKV=self.W_QKV.unflatten(1, columns)[:, parts].flatten(1),
+            b_QKV=self.b_QKV.unflatten(0, columns)[parts].flatten(),
+            W_O=W_O[list(heads)].flatten(0, 1),
         )
-        return block if weights.computes_in == weights.W_Q.dtype else block.to(weights.computes_in)
 
     def to(self, dtype: torch.dtype) -> Block:
         """The same block in another number type."""
@@ -90,20 +96,17 @@ class Block:
 
 
 class _MadeWhenRead(Sequence[Block]):
-    """The blocks of weights kept in a coarser number type than they are computed in. Only the one that was read last is
-    kept: all of them would be the whole model again, in twice the memory."""
+    """The blocks of weights that are computed with in a wider number type. The last one made is kept and not all, which
+    would be the whole model again, in twice the memory."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights, self._last = weights, Block.of(weights, 0)
+        self._layers, self._made = range(weights.n_layers), lru_cache(1)(partial(Block.of, weights))
 
     def __getitem__(self, layer: int) -> Block:
-        layer = range(len(self))[layer]  # which ends an iteration, too
-        if self._last.layer != layer:
-            self._last = Block.of(self._weights, layer)
-        return self._last
+        return self._made(self._layers[layer])
 
     def __len__(self) -> int:
-        return self._weights.n_layers
+        return len(self._layers)
 
 
 def blocks(weights: Weights) -> Sequence[Block]:
@@ -114,9 +117,8 @@ def blocks(weights: Weights) -> Sequence[Block]:
             f"the MLP's activation is {weights.architecture.activation!r}; this suite knows {', '.join(ACTIVATIONS)}: "
             "add it to ACTIVATIONS in lib/models/forward.py"
         )
-    if weights.computes_in != weights.W_Q.dtype:
-        return _MadeWhenRead(weights)
-    return [Block.of(weights, layer) for layer in range(weights.n_layers)]
+    made = _MadeWhenRead(weights)
+    return list(made) if weights.computes_in == weights.W_Q.dtype else made
 
 
 def normalize(x: Tensor, weights: Weights) -> Tensor:

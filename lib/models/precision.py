@@ -8,15 +8,17 @@ rounding those bands are there for.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lib.models import forward
-from lib.models.backends.plain import forward_in_plain_tensors
+from lib.models.activations import Weights
+from lib.models.backends.plain import PlainBackend, forward_in_plain_tensors
 from lib.models.checkpoint import Checkpoint
 from lib.models.folding import fold
-from lib.models.model import Model
+from lib.models.model import Model, load
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-9}
 
@@ -41,6 +43,20 @@ def precision_of(model: Model) -> str:
         ),
     )
     return f"weights as exact as {_said(of_weights)}, arithmetic as exact as {_said(of_pass)}"
+
+
+class _AsTheyAre(Weights):
+    """Weights that everything is computed with in the number type they are kept in, however coarse that is."""
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        return self.W_Q.dtype
+
+
+def in_bfloat16(model: Model) -> Model:
+    """The same model with 8 bits a number, in plain tensors: not its weights alone, but whatever is computed."""
+    rounded = load(model.directory, name="coarse", device=str(model.device), dtype="bfloat16", backend="plain")
+    return replace(rounded, backend=PlainBackend(_AsTheyAre(**vars(rounded.weights))))
 
 
 def _by_exponentials(scores: Tensor) -> Tensor:

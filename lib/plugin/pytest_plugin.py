@@ -56,8 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-dtype",
         default="float32",
         choices=list(DTYPES),
-        help="Number type of weights and activations (default float32, without TF32). Weights in half as many bits are "
-        "computed with in float32, but for a hooking library's passes.",
+        help="Number type that weights are kept in (default float32, without TF32). With those in bfloat16 and float16 "
+        "everything is computed in float32, except a hooking library's own passes.",
     )
     group.addoption(
         "--claims-backend",

@@ -159,8 +159,12 @@ def test_means_are_taken_within_a_group_and_given_to_whoever_wants_it():
 def test_means_are_kept_where_the_budget_has_room_for_them(monkeypatch):
     z, groups = torch.tensor([0.0, 2.0]).view(1, 2, 1, 1, 1), torch.tensor([0, 0])
     wanted, room = torch.tensor([0, 0, 0]), torch.empty(1, 3, 1, 1, 1)
-    monkeypatch.setattr("lib.instruments.ablation.room_for", lambda shape, like: room.view(shape))
+    monkeypatch.setattr(
+        "lib.instruments.ablation.room_for", lambda shape, like: (room.view(shape), lambda: said.append(room.tolist()))
+    )
+    said = []
     assert means_by_group(z, groups, wanted=wanted).data_ptr() == room.data_ptr()
+    assert said == [room.tolist()]  # when it is filled
     assert room.flatten().tolist() == [1, 1, 1]
 
 

@@ -101,7 +101,7 @@ def test_what_is_scored_is_what_the_norm_makes_of_a_heads_output(family):
     if weights.post_attention is not None:
         output = output * weights.post_attention[2]
     logits = normalize(output, weights) @ weights.W_U
-    assert agree(_written(weights, head, resid), logits, EQUAL)
+    assert agree(_written(weights, head, resid, weights.W_U), logits, EQUAL)
 
 
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():

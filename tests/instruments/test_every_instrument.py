@@ -187,7 +187,10 @@ def test_of_such_weights_one_layer_at_a_time_is_made_wide(halves):
     half, wide, _ = halves
     layers = blocks(half.weights)
     assert [block.layer for block in layers] == list(range(half.weights.n_layers))
-    assert layers[2] is layers[2] is not layers[1]
+    assert layers[2] is layers[2]
+    one = layers[0]
+    assert layers[1] is not one
+    assert layers[0] is not one  # made again
     assert torch.equal(layers[3].W_QKV, blocks(wide.weights)[3].W_QKV)
     with pytest.raises(IndexError):
         layers[half.weights.n_layers]
@@ -203,3 +206,11 @@ def test_every_backend_hands_on_float32_and_takes_edits_in_it(backend, dtype):
     edited = model.run(batch.tokens, last=batch.last, keep=("z", "resid_post"), edits=[edit])
     assert (edited["z"][1] - clean["z"][1] - 1).abs().max() < 0.05
     assert (edited["resid_post"][1] - clean["resid_post"][1]).abs().max() > 0.1
+
+    def exchanged(z):
+        z[:, 0] = corrupted["z"][1][:, 0]  # which takes no other number type
+        return z
+
+    corrupted = kept_of(model, other_names(batch))
+    swapped = model.run(batch.tokens, last=batch.last, keep=("z",), edits=[Edit("z", 1, exchanged)])
+    assert torch.equal(swapped["z"][1][:, 0], corrupted["z"][1][:, 0])

@@ -1,4 +1,5 @@
-"""The fast instruments against hooked passes on twelve layers of full width, and on the reference model's prompts."""
+"""The fast instruments against hooked passes, on twelve layers of twelve heads: the reference model, of full width and
+on its own prompts, and a model whose every weight is drawn."""
 
 import pytest
 import torch
@@ -16,14 +17,14 @@ from lib.models.model import load
 from tests.support.rounding import agree, of_logits
 
 
-@pytest.fixture(scope="module", params=["random, full width", "planted"])
+@pytest.fixture(scope="module", params=["random, half width", "planted"])
 def case(request):
     if request.param == "planted":
         model = load(planted.directory(), name="planted", device="cpu", dtype="float64")
         drawn = make_prompts(8, seed=0)
         batch, other = (encode(p, model.tokenizer, prepend_bos=False) for p in (drawn, abc(drawn, seed=0)))
     else:
-        model = random_model(n_layer=12, n_head=12, n_embd=768, vocab_size=500)
+        model = random_model(n_layer=12, n_head=12, n_embd=384, vocab_size=500)
         batch = prompts(4, vocab_size=500)
         other = other_names(batch)
     with one_thread():

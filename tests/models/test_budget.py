@@ -95,6 +95,9 @@ def test_what_half_of_the_budget_does_not_hold_is_kept_on_disk(budget, kept_on_d
     asked = []
     monkeypatch.setattr("lib.models.budget.on_disk", lambda *file: asked.append(file) or on_disk(*file))
     with within(budget):
-        room = room_for((2, 3), torch.zeros(5))
+        room, filled = room_for((2, 3), torch.zeros(5))
+    room.fill_(7)
+    filled()
+    assert float(room.sum()) == 42
     assert (room.shape, room.dtype) == ((2, 3), torch.float32)
     assert asked == ([((2, 3), torch.float32)] if kept_on_disk else [])

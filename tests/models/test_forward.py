@@ -93,7 +93,7 @@ def test_attention_is_the_same_however_keys_are_split_into_past_and_own(case):
 
 def test_a_block_of_some_heads_is_part_of_the_block(case):
     model, _, run, tolerance = case
-    some, all_heads = forward.Block.of(model.weights, 1, [1]), forward.Block.of(model.weights, 1)
+    some, all_heads = forward.Block.of(model.weights, 1).only([1]), forward.Block.of(model.weights, 1)
     for one, every in zip(
         forward.project(run["resid_pre"][1], some, model.weights),
         forward.project(run["resid_pre"][1], all_heads, model.weights),

@@ -18,7 +18,7 @@ from ioi_fixtures.pytest_fixtures.shares import NOT_JUDGED
 from lib.judging.baselines import read_session
 from lib.judging.measurements import Mutant
 from lib.judging.references import Band
-from lib.judging.statistics import mean_over_prompts
+from lib.judging.statistics import mean_over_prompts, share
 from lib.judging.verdicts import of_any_subject
 from tests.support.example_session import all_hold, claim, figure
 from tests.support.places import BASELINE
@@ -36,6 +36,13 @@ def test_a_mean_is_conclusive_at_the_textbooks_number_of_prompts():
 def test_a_share_of_all_is_conclusive_where_its_exact_interval_is():
     """All of n give a lower end of 0.025^(1/n), which is above 0.9 from n = 36 on."""
     assert needed(SHARE, 1) == 36
+
+
+@pytest.mark.parametrize(("n", "inside"), [(25, 0.0), (100, 1.0)])
+def test_a_share_of_shares_that_are_all_alike_is_conclusive_where_gaffkes_bounds_are(n, inside):
+    """Shares of .11, and at most .2: of 25 the interval reaches to .24, and of 100 to .15."""
+    alike = Sampled("t", "alike", 0.11, 0.0, Band(below=0.2), False, of_prompts=True, n=n, is_of_shares=True)
+    assert passes(alike, n, 1) == inside == (share(torch.full((n,), 0.11, dtype=torch.float64)).high < 0.2)
 
 
 def test_what_lies_at_the_end_of_its_band_is_never_conclusive():

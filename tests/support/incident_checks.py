@@ -20,7 +20,8 @@ from lib.judging.references import read_references
 from lib.judging.statistics import exact
 from lib.models.backends.plain import forward_in_plain_tensors
 from lib.models.heads import heads
-from lib.models.model import SITES, Model, load
+from lib.models.model import SITES, Model
+from lib.models.precision import in_bfloat16
 
 PUBLISHED = read_references(FOLDER)
 BATCH = prompts(6)
@@ -136,8 +137,7 @@ def _number_type(model: Model, witness: Model) -> bool:
 
 
 def _coarse_number_type(model: Model, witness: Model) -> bool:
-    coarse = load(model.directory, device="cpu", dtype="bfloat16", backend="plain")
-    return _holds("coarse-number-type", figure_gap(_effects(coarse), _effects(witness)).max())
+    return _holds("coarse-number-type", figure_gap(_effects(in_bfloat16(model)), _effects(witness)).max())
 
 
 CHECKS: dict[str, Callable[[Model, Model], bool]] = {

@@ -68,7 +68,8 @@ class HookedBackend:
         """Raises RuntimeError where a hook does not fire exactly once, since a hook that is never called is how an
         intervention silently does nothing."""
         kept: dict[str, Tensor] = {}
-        hooks = [_Hook(self._name(edit.site, edit.layer), partial(_change, edit)) for edit in edits]
+        wide = self.weights.computes_in
+        hooks = [_Hook(self._name(edit.site, edit.layer), partial(_change, edit, wide)) for edit in edits]
         for site in keep:
             hooks += [
                 _Hook(self._name(site, layer), partial(_keep, kept, site, layer, self.weights))
@@ -76,7 +77,7 @@ class HookedBackend:
             ]
         with torch.no_grad(), self._hooked(hooks):
             logits = self.library_model(tokens, prepend_bos=False, attention_mask=mask)
-        return Run(tokens, last, at_positions(logits, last).to(self.weights.computes_in, copy=True), kept)
+        return Run(tokens, last, at_positions(logits, last).to(wide, copy=True), kept)
 
     def traces(self) -> Traces:
         points = self._points
@@ -165,8 +166,9 @@ def _plain_name(name: str) -> str:
     return name.replace("_original_component.", "")
 
 
-def _change(edit: Edit, activation: Tensor) -> Tensor:
-    return edit.change(activation.clone()).to(activation.dtype)
+def _change(edit: Edit, wide: torch.dtype, activation: Tensor) -> Tensor:
+    """What an edit makes of an activation, which it is handed as runs keep it."""
+    return edit.change(activation.to(wide, copy=True)).to(activation.dtype)
 
 
 def _keep(kept: dict[str, Tensor], site: str, layer: int, weights: Weights, activation: Tensor) -> None:

@@ -116,15 +116,14 @@ class NnsightBackend:
     def run(self, tokens: Tensor, *, last: Tensor, keep: Sequence[str], edits: Sequence[Edit], mask: Tensor) -> Run:
         """Raises what nnsight raises where the forward pass does not come to a place that is asked for, or came there
         before."""
-        asked = _Asked(keep, edits, self.weights.n_layers, tokens.shape)
+        asked = _Asked(keep, edits, self.weights.n_layers, tokens.shape, self.weights.computes_in)
         # transformers would count positions from the padding on: it leaves them to whoever gives the mask
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         with self.library_model.trace(tokens, attention_mask=mask, position_ids=positions, use_cache=False):
             self._through_the_layers(asked)
             asked.logits.append(at_positions(self._through_the_end(asked), last).clone())
-        wide = self.weights.computes_in
-        kept = {site: activation.to(wide) for site, activation in asked.kept.items()}
-        return Run(tokens, last, asked.logits[0].to(wide), kept)
+        kept = {site: activation.to(asked.wide) for site, activation in asked.kept.items()}
+        return Run(tokens, last, asked.logits[0].to(asked.wide), kept)
 
     def traces(self) -> Traces:
         modules = dict(self._module.named_modules())
@@ -210,8 +209,11 @@ class NnsightBackend:
 class _Asked:
     """What one run is to keep and to change, and what it has kept."""
 
-    def __init__(self, keep: Sequence[str], edits: Sequence[Edit], n_layers: int, shape: torch.Size) -> None:
+    def __init__(
+        self, keep: Sequence[str], edits: Sequence[Edit], n_layers: int, shape: torch.Size, wide: torch.dtype
+    ) -> None:
         self.keep, self.edits, self.n_layers, self.shape = keep, edits, n_layers, shape
+        self.wide = wide  # the number type in which edits are handed activations, and runs keep them
         self.kept: dict[str, Tensor] = {}
         self.logits: list[Tensor] = []  # as a trace can leave them: it has names of its own, and hands back only some
 
@@ -226,7 +228,7 @@ class _Asked:
         """The activation after its edits, in that order, of which a copy is kept. Never a view that somebody holds."""
         for edit in self.edits:
             if (edit.site, edit.layer) == (site, layer):
-                activation = edit.change(activation.clone()).to(activation.dtype)
+                activation = edit.change(activation.to(self.wide, copy=True)).to(activation.dtype)
         if site in self.keep:
             keep_at(self.kept, site, layer, activation, n_layers=self.n_layers)
         return activation
