@@ -5,7 +5,7 @@ Run: python -m benchmarks.bench [--prompts 100] [--threads 2] [--device cuda] [-
 named, with its full vocabulary; prompts are random tokens of 15 to 21, laid out like the published templates. A loop is
 timed on a sample of its passes and scaled, since all its passes cost the same; both sides use the same cached runs.
 FLOPs are counted by torch.utils.flop_counter: matrix products alone. On a GPU a second table counts launches, copies
-and synchronisation points of both sides. RESULTS.md holds what was measured.
+and synchronisation points of both sides. docs/evidence/BENCH.md holds what was measured.
 """
 
 from __future__ import annotations
