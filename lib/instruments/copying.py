@@ -46,13 +46,14 @@ def copy_hits(weights: Weights, head: Head, resid: Tensor, tokens: Tensor, *, to
 def copy_hits_of_all(weights: Weights, resid: Tensor, tokens: Tensor, *, top: int = 5) -> Mapping[int, Tensor]:
     """`copy_hits` of every head after the first layer, whose heads come before the first MLP, by sign: of 1 and of -1,
     for the cost of one. Two of bool [layer-1 head ...]"""
-    hits: Mapping[int, list[Tensor]] = {1: [], -1: []}
-    W_U = weights.W_U.to(resid)
+    W_U, shape = weights.W_U.to(resid), (weights.n_layers - 1, weights.n_heads, *tokens.shape)
+    # Made at once: kept one by one between logits as large as a vocabulary, they can keep that memory from being freed.
+    hits = {sign: torch.empty(shape, dtype=torch.bool, device=resid.device) for sign in (1, -1)}
     for layer, index in product(range(1, weights.n_layers), range(weights.n_heads)):
         written = _written(weights, Head(layer, index), resid, W_U)
         for sign, of_sign in hits.items():
-            of_sign.append(_among_top(sign * written + weights.b_U, tokens, top))
-    return {sign: torch.stack(found).unflatten(0, (-1, weights.n_heads)) for sign, found in hits.items()}
+            of_sign[layer - 1, index] = _among_top(sign * written + weights.b_U, tokens, top)
+    return hits
 
 
 def _written(weights: Weights, head: Head, resid: Tensor, W_U: Tensor) -> Tensor:
