@@ -36,7 +36,7 @@ def run_in_batches(
 
     def activations_and_logits(sites: Sequence[str], *, disk: bool) -> tuple[dict[str, Tensor], Tensor]:
         kept: dict[str, Tensor] = {}
-        done: dict[str, Callable[[], None]] = {}  # of those on disk
+        written: dict[str, Callable[[], None]] = {}  # what to call when some of a site has been
 
         def measure(some: Tensor) -> Tensor:
             asked = () if edits is None else edits(some)
@@ -48,13 +48,10 @@ def run_in_batches(
                 axis = int(is_layered(site))
                 if site not in kept:
                     shape = (*run[site].shape[:axis], len(tokens), *run[site].shape[axis + 1 :])
-                    if disk:
-                        kept[site], done[site] = on_disk(shape, run[site].dtype)
-                    else:
-                        kept[site] = run[site].new_empty(shape)
+                    empty = on_disk(shape, run[site].dtype) if disk else (run[site].new_empty(shape), lambda: None)
+                    kept[site], written[site] = empty
                 kept[site].index_copy_(axis, some, run[site])
-                if disk:
-                    done[site]()
+                written[site]()
             return run.logits.T
 
         # What is kept of a batch is there twice while it is put with the others.
