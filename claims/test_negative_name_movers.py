@@ -57,8 +57,7 @@ def test_an_average_head_does_not_copy_the_names_of_the_prompts_with_its_sign_fl
 ):
     """Control: given the same and with signs flipped, the average head does not write the name that stands there."""
     claim = published["negative-name-movers/average-copy-score-in-prompts"]
-    hits = copied_in_prompts[-1].double().mean((0, 1, 2))
-    score = record("mean negative copy score in prompts", share(hits), claim)
+    score = record("mean negative copy score in prompts", share(copied_in_prompts[-1], of="names in prompts"), claim)
     assert score in claim
 
 

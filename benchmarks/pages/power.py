@@ -38,9 +38,10 @@ class Sampled(NamedTuple):
     spread: float
     band: Band
     is_share: bool
-    of_prompts: bool  # or of something that --claims-prompts does not change, such as names
+    of_prompts: bool  # as many as a look takes, or of something else, such as names
     n: int
     is_of_shares: bool = False
+    unit: str = "prompts"
 
 
 def sampled(sessions: list[Session]) -> list[Sampled]:
@@ -60,6 +61,7 @@ def sampled(sessions: list[Session]) -> list[Sampled]:
             band=last[key].published.accept,
             is_share=last[key].method.startswith(BINOMIAL),
             is_of_shares=last[key].method.startswith(BOUNDED),
+            unit=last[key].method.rpartition(" over ")[2],
             of_prompts=last[key].n in sessions[0].looks,
             n=last[key].n,
         )
@@ -116,7 +118,7 @@ def rows(ranked: list[tuple[float, Sampled]], looks: list[int]) -> Iterator[str]
     for n, figure in ranked:
         at = looks if figure.of_prompts else [figure.n] * len(looks)
         changes = " | ".join(f"{caught(figure, size, len(looks)):+.3g}" for size in at)
-        of = "" if figure.of_prompts else f" (of {figure.n}, whatever N)"
+        of = "" if figure.of_prompts else f" (of {figure.n} {figure.unit})"
         count = f"over {MOST}" if n == math.inf else f"{n:.0f}"
         yield (
             f"| {figure.test} | {figure.label}{of} | {figure.value:.3g} | {figure.spread:.3g} | {figure.band} "

@@ -52,5 +52,18 @@ def copied(model: Model, name_tokens: Tensor) -> Mapping[int, Tensor]:
 
 @pytest.fixture(scope="session")
 def copied_in_prompts(model: Model, names_in_prompts: tuple[Tensor, Tensor]) -> Mapping[int, Tensor]:
-    """The same of names in prompts, given the stream after the first block. Two of bool [layer-1 head name batch]"""
-    return copy_hits_of_all(model.weights, *names_in_prompts)
+    """The share of heads after the first layer that copy each name of the prompts, given the stream after the first
+    block, over the places where it stands, with their output as it is (1) and negated (-1). Two of [name]
+
+    One value a name, not one a prompt: a name that nearly every head copies would count as often as it was drawn.
+    """
+    streams, tokens = names_in_prompts
+    return {sign: by_name(hits, tokens) for sign, hits in copy_hits_of_all(model.weights, streams, tokens).items()}
+
+
+def by_name(hits: Tensor, tokens: Tensor) -> Tensor:
+    """Mean of `hits` [layer head place batch] at each of the different `tokens` [place batch], by id. [name]"""
+    _, which = tokens.flatten().unique(return_inverse=True)
+    sums = torch.zeros(int(which.max()) + 1, dtype=torch.float64, device=hits.device)
+    sums.index_add_(0, which, hits.double().mean((0, 1)).flatten())
+    return sums / which.bincount()

@@ -1,9 +1,11 @@
 """Mutants are found where they are, chosen evenly, and counted as killed only where tests failed."""
 
+import re
 import signal
 import subprocess
 
 import pytest
+from mutmut.configuration import config
 
 from benchmarks.pages import evidence, mutation
 from benchmarks.pages.mutation_page import KINDS, Mutant, Reason, Reasons, Tried, page, read_reasons, score, stale
@@ -232,6 +234,15 @@ def test_changed_mutants_that_are_left_out_are_counted(monkeypatch, capsys):
     monkeypatch.setattr(mutation, "spread", lambda some, n: [])
     assert trying(monkeypatch, "killed")
     assert "1 more were left out" in capsys.readouterr().out
+
+
+def test_everything_that_its_tests_import_is_copied_beside_the_mutants():
+    settings = config()
+    files = [mutation.ROOT / one for one in settings.pytest_add_cli_args_test_selection if one.endswith(".py")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    ours = {name for name in re.findall(r"^(?:from|import) (\w+)", text, re.M) if (mutation.ROOT / name).is_dir()}
+    assert ours >= {"lib", "tests"}
+    assert ours <= {"tests", *map(str, [*settings.source_paths, *settings.also_copy])}
 
 
 def test_it_is_an_error_where_mutmut_fails(monkeypatch):
