@@ -89,6 +89,7 @@ def test_hits_are_those_of_the_definition_spelled_out(top, sign):
     assert torch.equal(everyone[1, 0], copy_hits(weights, Head(2, 0), resid, tokens, top=top, sign=sign))
     if (top, sign) == (5, 1):
         assert torch.equal(everyone, copy_hits_of_all(weights, resid, tokens)[1])
+        assert {hits.dtype for hits in copy_hits_of_all(weights, resid, tokens).values()} == {torch.bool}
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
@@ -102,6 +103,14 @@ def test_what_is_scored_is_what_the_norm_makes_of_a_heads_output(family):
         output = output * weights.post_attention[2]
     logits = normalize(output, weights) @ weights.W_U
     assert agree(_written(weights, head, resid, weights.W_U), logits, EQUAL)
+
+
+def test_what_is_read_says_in_which_number_type_hits_are_computed():
+    exact = random_of("llama").weights
+    single = exact.to(torch.float32)
+    resid, tokens = exact.W_E[3:40], torch.arange(3, 40)
+    assert resid.dtype == torch.float64
+    assert torch.equal(copy_hits_of_all(single, resid, tokens)[1], copy_hits_of_all(exact, resid, tokens)[1])
 
 
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():

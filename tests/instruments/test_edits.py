@@ -6,11 +6,12 @@ import torch
 from benchmarks.pages.spoilt import SPOILT
 from ioi_fixtures.controls.random_model import prompts
 from ioi_fixtures.published import FOLDER
-from lib.instruments.edits import EDITABLE, NOT_EDITABLE, flipped_by_hooks, flipped_in_plain_tensors
+from lib.instruments.edits import EDITABLE, NOT_EDITABLE, flipped_by_hooks, flipped_in_plain_tensors, handed_back
 from lib.instruments.identities import largest_gap
 from lib.judging.references import read_references
 from lib.judging.statistics import exact
 from lib.models.activations import layers_of
+from tests.support.rounding import EQUAL
 
 pytestmark = pytest.mark.usefixtures("on_one_thread")
 PUBLISHED = read_references(FOLDER)
@@ -42,7 +43,8 @@ class Faulty:
         self.weights, self.model, self.change = model.weights, model, change
 
     def run(self, tokens, *, edits, **rest):
-        made = [new for edit in edits(torch.arange(len(tokens))) for new in self.change(edit)]
+        edits = edits(torch.arange(len(tokens))) if callable(edits) else edits
+        made = [new for edit in edits for new in self.change(edit)]
         return self.model.run(tokens, edits=made, **rest)
 
 
@@ -73,6 +75,13 @@ def test_an_edit_that_acts_elsewhere_is_caught(site, elsewhere, small, run):
     hooked = flipped_by_hooks(Faulty(small, lambda edit: [edit._replace(site=elsewhere)]), run, site)
     same = site == "z"  # z is linear in v, so flipping either is the same edit
     assert is_right(hooked, flipped_in_plain_tensors(small.weights, run, site)) == same
+
+
+@pytest.mark.parametrize("site", EDITABLE)
+def test_what_is_handed_back_unchanged_changes_nothing_unless_the_library_spoils_it(site, small, run):
+    spoilt = Faulty(small, lambda edit: [edit._replace(change=torch.neg)])
+    assert float(largest_gap(run.logits, handed_back(small, run, site)).max()) < EQUAL
+    assert acts(run, handed_back(spoilt, run, site))
 
 
 @pytest.mark.parametrize("site", NOT_EDITABLE)

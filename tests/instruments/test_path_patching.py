@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ioi_fixtures.controls import hook_loops
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import one_thread, other_names, prompts, random_model
-from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
+from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits, receivers_of
 from lib.models.heads import Head, heads
 from tests.support.rounding import agree, of_logits
 
@@ -144,6 +145,23 @@ def test_joint_effects_are_not_the_sum_of_single_ones(case):
         model.weights, clean, corrupted, batch.answers, senders=senders
     ) - clean.logit_difference(batch.answers)
     assert largest_difference(joint, one + other) > 1e-3
+
+
+def test_heads_that_share_keys_and_values_receive_them_as_one():
+    """Four heads of a layer, of which every two share theirs."""
+    weights, read = random_of("llama").weights, heads("2.3 1.0 1.1 0.2")
+    assert receivers_of(weights, read, "q") == sorted(read)
+    assert receivers_of(weights, read, "k") == receivers_of(weights, read, "v") == sorted(heads("0.1 1.0 2.1"))
+
+
+def test_a_key_value_head_that_is_not_there_is_called_one():
+    model, batch = random_of("llama"), prompts(2)
+    run = batch.run(model)
+    for inputs, message in (("k", "the model has layers 0-3 of key/value heads 0-1$"), ("q", "of heads 0-3$")):
+        with pytest.raises(ValueError, match=message):
+            path_patch_to_heads(
+                model.weights, run, run, batch.answers, receivers=heads("2.4"), inputs=inputs, position=batch.last
+            )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ def estimated(weights, batch, values, steps):
     return effects_of_keeping(weights, batch.tokens, batch.last, batch.answers, **settings)
 
 
+def test_every_tensor_is_made_where_the_prompts_are(case):
+    """As on a GPU, what is made elsewhere cannot meet what is there. Here, elsewhere is the default device."""
+    weights, batch, _, values = case
+    expected = estimated(weights, batch, values, 1)
+    with torch.device("meta"):
+        found = estimated(weights, batch, values, 1)
+    assert all(torch.equal(found[name], expected[name]) for name in POSITIONS)
+
+
 def test_they_add_up_to_what_all_heads_add(case):
     weights, batch, run, values = case
     found = estimated(weights, batch, values, STEPS)

@@ -1,6 +1,7 @@
 """Records keep what was measured, field by field, and their file is laid out to be read."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -31,6 +32,9 @@ def test_a_measurement_keeps_the_estimate_and_what_it_was_judged_by():
     assert one.worst_prompt == "Then John gave"
     assert one.per_prompt == [0.333333, 1.42857e-10, -2.0]  # six significant digits
     assert measurement("a", "s", "c", estimate, REFERENCE).worst_prompt == ""
+    open_one = replace(estimate, low=0.88)
+    limited = measurement("a", "s", "c", open_one, REFERENCE, available=31).explanation
+    assert limited == REFERENCE.explain(open_one, available=31) != REFERENCE.explain(open_one)
 
 
 @pytest.mark.parametrize(("low", "high", "room"), [(0.92, 0.98, 0.01), (0.91, 0.96, 0.01), (0.85, 0.95, -0.05)])

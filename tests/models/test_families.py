@@ -10,6 +10,7 @@ from ioi_fixtures.controls.random_families import FAMILIES, save_random_of
 from ioi_fixtures.controls.random_model import other_names, prompts
 from lib.instruments.ablation import knock_out, run_circuits
 from lib.instruments.identities import PARTS, attribution_gap, largest_gap
+from lib.instruments.patching import patch_heads, patch_stream
 from lib.instruments.path_patching import path_patch_to_heads, path_patch_to_logits
 from lib.models.activations import sites_of
 from lib.models.backends.hooks import HookedBackend
@@ -32,6 +33,17 @@ class Case:
             self.model.run(one.tokens, last=one.last, keep=keep) for one in (self.batch, self.other)
         )
         self.tokens = self.batch.tokens, self.other.tokens, self.batch.last, self.batch.answers
+        self.activations = self.plain.activations(self.other.tokens)
+
+    def patched(self, site, layer, where):
+        """Logit differences with the source's activations `where`, told each element's place, says so. [batch]"""
+        source = self.activations[site, layer]
+        features = source.shape[-2:] if site in "qkvz" else source.shape[-1:]
+        sizes = (*self.batch.tokens.shape, *features)  # a module may see all tokens in one row, as OPT's MLPs do
+        there = where(torch.meshgrid(*map(torch.arange, sizes), indexing="ij")).view_as(source)
+        changes = {(site, layer): lambda activation: torch.where(there, source, activation)}
+        picked = self.plain.logits(self.batch.tokens, self.batch.last, changes).gather(1, self.batch.answers)
+        return picked[:, 0] - picked[:, 1]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -87,6 +99,30 @@ def test_paths_to_heads(inputs, name, case):
     for value, sent in zip(found, senders, strict=True):
         plain = case.plain.path_patch(*case.tokens, sent, position=position, receivers=receivers, inputs=inputs)
         same(value, plain)
+
+
+@pytest.mark.parametrize("site", ["q", "k", "v", "z"])
+def test_patched_heads(site, case):
+    """A key/value head and its group are patched together; what a head writes passes a norm after attention."""
+    weights, answers = case.model.weights, case.batch.answers
+    at_end = case.batch.last
+    found = patch_heads(weights, case.base, case.source, answers, site=site)
+    of_end = patch_heads(weights, case.base, case.source, answers, site=site, position=at_end)
+    last_head = found.shape[1] - 1
+    for head in (Head(0, 0), Head(1, last_head), Head(2, 0), Head(3, last_head)):
+        everywhere = case.patched(site, head.layer, lambda place, head=head: place[2] == head.index)
+        there = case.patched(
+            site, head.layer, lambda place, head=head: (place[2] == head.index) & (place[1] == at_end[place[0]])
+        )
+        same(found[head], everywhere)
+        same(of_end[head], there)
+    assert (everywhere - case.base.logit_difference(answers)).abs().max() > 1e-4  # not rounding
+
+
+def test_patched_mlps(case):
+    found = patch_stream(case.model.weights, case.base, case.source, case.batch.answers, site="mlp_out")
+    for layer, column in ((0, 3), (1, 7), (3, int(case.batch.last.min()))):
+        same(found[layer, column], case.patched("mlp_out", layer, lambda place, column=column: place[1] == column))
 
 
 CIRCUITS = [
