@@ -13,7 +13,7 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: beside claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
+.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
 .PHONY: false-alarms power mutation mutation-changed upgrade-report training
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
@@ -22,15 +22,10 @@ claims: .venv/installed
 	$(BIN)/pytest claims/test_instruments.py --claims-model tied --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-report reports/tied
 
+# ALSO: what else is to be run, two at a time with the claims (of which all are run, whatever fails); .ci/run names it.
 test: .venv/installed lint
 	$(TESTS) tests/
-	$(MAKE) --jobs 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) claims-kept claims-trained
-
-# What CI asks beside make test, on whatever that leaves of two cores.
-beside: .venv/installed
-	$(MAKE) mutation-changed
-	$(MAKE) machines QUICK=1
-	$(ALONE) $(MAKE) real
+	$(ALONE) $(MAKE) --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) claims-kept claims-trained $(ALSO)
 
 # The claims on both models whose circuit is known, beside each other; what a run says is printed when it is done.
 claims-kept:

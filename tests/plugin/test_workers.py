@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from ioi_fixtures.pytest_fixtures import fixtures
+from ioi_fixtures.trained import DIRECTORY as TRAINED
 from lib.judging.measurements import Session
 from lib.plugin.workers import device_of, groups, without_group
 from tests.support.places import ROOT
@@ -131,8 +132,9 @@ def test_workers_measure_what_one_process_measures(tmp_path):
     sessions = []
     for workers in ("0", "2"):
         command = ["pytest", "-p", "no:cacheprovider", "-n", workers, "--claims-prompts", "24"]
-        command += ["claims/test_behaviour.py", "claims/test_name_movers.py", "claims/test_weights.py"]
-        command += ["--claims-model", "planted", "--claims-device", "cpu", "--claims-backend", "plain"]
+        command += ["claims/test_behaviour.py", "claims/test_circuit_file.py"]
+        command += ["--claims-model", str(TRAINED), "--claims-circuit", str(TRAINED / "circuit.toml")]
+        command += ["--claims-device", "cpu", "--claims-backend", "plain"]
         command += ["--claims-report", str(tmp_path / workers)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums of other lengths are rounded otherwise
         done = run_module(*command, folder=ROOT, environment=environment)

@@ -14,7 +14,7 @@ from tests.support.example_session import REFERENCES, SCRIPT, all_hold, claim
 from tests.whole_suite.test_command_line import claims
 
 CLAIMS = "behaviour or first_mlp_reads_the_token or average_head_does_not_copy or (previous and random_tokens)"
-PROMPTS = make_prompts(100, seed=0)
+PROMPTS = make_prompts(48, seed=0)
 IOI = [prompt.text for prompt in PROMPTS]
 ABC = [prompt.text for prompt in abc(PROMPTS, seed=0)]
 
@@ -48,7 +48,7 @@ def test_a_band_with_one_end_is_left_there():
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
-    done = claims("-k", CLAIMS, "--claims-one-look", report=folder)
+    done = claims("-k", CLAIMS, "--claims-one-look", "--claims-prompts", str(len(PROMPTS)), report=folder)
     assert done.returncode == 0, done.stdout[-3000:]
     session = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
     return {figure["label"]: figure for claim in session["claims"] for figure in claim["measurements"]}
@@ -60,7 +60,7 @@ def figures(tmp_path_factory):
         ("logit difference", IOI),
         ("logit difference on ABC", ABC),
         ("accuracy on ABC", ABC),
-        ("recovery, mlp_out 0 at S2", IOI[:33]),
+        ("recovery, mlp_out 0 at S2", IOI[:16]),
     ],
 )
 def test_a_figure_names_the_prompt_of_its_most_extreme_value(label, texts, figures):
