@@ -1,13 +1,18 @@
 """Attributions sum to the logit difference, which nothing else does, and are read at each prompt's own end."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import prompts, random_model
 from lib.instruments.attribution import attribution_by_head, attribution_by_layer, logit_lens
+from lib.instruments.identities import attribution_gap
 from lib.models.activations import at_positions
+from lib.models.backends.plain import PlainBackend
 from lib.models.forward import answer_direction
-from tests.support.rounding import agree, of_logits
+from tests.support.rounding import EQUAL, agree, of_logits
 
 KEEP = ("resid_pre", "attn_out", "mlp_out", "resid_final", "z", "final_scale")
 
@@ -65,3 +70,13 @@ def test_attribution_at_the_last_column_of_a_padded_batch_is_another_figure(smal
     padded = small.run(batch.tokens, last=column, keep=KEEP)
     wrong = attribution_by_head(padded, small.weights, batch.answers)
     assert (right - wrong).abs().max() > 0.1
+
+
+def test_where_what_attention_writes_is_normalised_its_bias_is_as_well(batch):
+    """No model that has such norms has biases there; one might."""
+    weights = random_of("gemma2").weights
+    biased = replace(weights, b_O=torch.linspace(-1, 1, weights.b_O.numel(), dtype=torch.float64).view_as(weights.b_O))
+    asked = {"last": batch.last, "keep": KEEP, "edits": (), "mask": torch.ones_like(batch.tokens)}
+    run = PlainBackend(biased).run(batch.tokens, **asked)
+    assert float(attribution_gap(run, biased, batch.answers).max()) < EQUAL
+    assert float(attribution_gap(run, weights, batch.answers).max()) > 1e-3

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import one_thread, random_model
 from lib.instruments.composition import (
     composition,
@@ -111,6 +112,20 @@ def test_composition_is_the_definition_on_gpt2_smalls_weights(into, gpt2_composi
         sender, receiver = Head.parse(sender), Head.parse(receiver)
         expected = plain_composition(gpt2, into, sender, receiver)
         assert agree(scores[(*sender, *receiver)], expected, EQUAL)
+
+
+@pytest.mark.parametrize("into", INPUTS)
+def test_composition_is_the_definition_where_keys_are_shared_and_outputs_have_gains(into):
+    """Gains of the norm after attention are part of what a head writes, and none the less of what it reads as V."""
+    weights = random_of("gemma2").weights
+    shared = {name: getattr(weights, name).repeat_interleave(2, 1) for name in ("W_K", "W_V")}
+    gains = weights.post_attention[:, None, None]
+    whole = SimpleNamespace(W_Q=weights.W_Q, W_O=weights.W_O * gains, **shared)
+    scores = composition(weights, into)
+    for sender, receiver in itertools.product(heads("0.0 0.3 1.2"), heads("2.1 3.3")):
+        expected = plain_composition(whole, into, sender, receiver)
+        assert agree(scores[(*sender, *receiver)], expected, EQUAL)
+        assert gains.std() > 0.05
 
 
 def test_each_input_is_another_score(small):

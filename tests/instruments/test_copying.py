@@ -10,7 +10,7 @@ from ioi_fixtures.controls.random_model import random_model
 from lib.instruments.copying import _written, copy_hits, copy_hits_of_all, embedding_after_first_mlp
 from lib.models.activations import Weights
 from lib.models.architecture import Architecture
-from lib.models.forward import normalize
+from lib.models.forward import Block, mlp, normalize
 from lib.models.heads import Head
 from tests.support.rounding import EQUAL, agree
 
@@ -94,9 +94,9 @@ def test_hits_are_those_of_the_definition_spelled_out(top, sign):
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
 def test_what_is_scored_is_what_the_norm_makes_of_a_heads_output(family):
-    """Of each norm, and of output matrices that leave a mean behind."""
+    """Of each norm, and of matrices that leave a mean behind and read one."""
     weights = random_of(family).weights
-    weights = replace(weights, W_O=weights.W_O + 0.1)
+    weights = replace(weights, W_O=weights.W_O + 0.1, W_U=weights.W_U + 0.1)
     resid, head = weights.W_E[3:40], Head(2, 3)
     output = resid @ weights.W_V[2, 3 // weights.architecture.group] @ weights.W_O[head]
     if weights.post_attention is not None:
@@ -111,6 +111,10 @@ def test_what_is_read_says_in_which_number_type_hits_are_computed():
     resid, tokens = exact.W_E[3:40], torch.arange(3, 40)
     assert resid.dtype == torch.float64
     assert torch.equal(copy_hits_of_all(single, resid, tokens)[1], copy_hits_of_all(exact, resid, tokens)[1])
+    head = Head(1, 2)
+    assert torch.equal(copy_hits(single, head, resid, tokens), copy_hits(exact, head, resid, tokens))
+    assert embedding_after_first_mlp(single, tokens).dtype == torch.float32
+    assert embedding_after_first_mlp(single, tokens, dtype=torch.float64).dtype == torch.float64
 
 
 def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
@@ -119,6 +123,13 @@ def test_what_heads_read_is_the_embedding_and_the_first_mlp_of_it():
     normal = torch.nn.functional.layer_norm(embedded, (24,), eps=weights.architecture.norm_eps)
     hidden = torch.nn.functional.gelu(normal @ weights.W_in[0] + weights.b_in[0], approximate="tanh")
     expected = embedded + hidden @ weights.W_out[0] + weights.b_out[0]
+    assert agree(embedding_after_first_mlp(weights, tokens), expected, EQUAL)
+
+
+def test_where_the_mlp_is_beside_attention_it_reads_the_embedding_as_well():
+    weights, tokens = random_of("gpt_neox").weights, torch.tensor([5, 2])
+    embedded = weights.W_E[tokens]
+    expected = embedded + mlp(embedded, Block.of(weights, 0), weights)
     assert agree(embedding_after_first_mlp(weights, tokens), expected, EQUAL)
 
 

@@ -92,6 +92,7 @@ READING = {
     "attributions add up": lambda model, batch, run: identities.attribution_gap(run, model.weights, batch.answers),
     "flipped": lambda model, batch, run: edits.flipped_by_hooks(model, run, "z"),
     "MLPs beside": lambda model, batch, run: edits.change_of_mlps_beside(model, run),
+    "whom values reach": lambda model, batch, run: torch.stack(edits.reached_in_its_layer(model, run, "v")),
     "one by one": lambda model, batch, run: identities.run_one_by_one(model, run),
     "other padding": lambda model, batch, run: identities.run_with_other_padding(model, run),
     "padded on the left": lambda model, batch, run: identities.run_padded_on_the_left(model, run),

@@ -90,6 +90,7 @@ def one_position_changed(site):
         (ADDS, one_position_changed("attn_out")),
         (ADDS, lambda run: {"resid_mid": run["resid_pre"]}),  # the stream before attention
         (MLP_ADDS, one_position_changed("mlp_out")),
+        (MLP_ADDS, one_position_changed("resid_mid")),
         (MLP_ADDS, lambda run: {"mlp_out": 2 * run["mlp_out"]}),  # scaled before it is added
         (HANDS_ON, lambda run: {"resid_post": run["resid_mid"]}),
         (HANDS_ON, one_position_changed("resid_final")),

@@ -90,6 +90,14 @@ def test_a_wrong_weight_is_named(name, small, witness):
     assert wrong_weights(replace(small.weights, **{name: tensor * 1.01}), witness) == {name}
 
 
+def test_comparing_weights_changes_none(witness):
+    weights = witness.weights
+    before = {name: tensor.clone() for name, tensor in weights.tensors().items()}
+    assert weights.W_E.dtype == torch.float64
+    assert max(weight_gaps(weights, replace(weights, W_E=weights.W_E + 1)).values()) > 0.1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights.tensors().items())
+
+
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_that_is_reported_wrong_is_named(site, runs, witness_runs):
     spoilt = runs[0][site].clone()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ioi_fixtures.controls.random_families import random_of
 from ioi_fixtures.controls.random_model import one_thread, prompts, random_model
 from lib.models import forward
 from tests.support.other_architecture import other_architecture
@@ -101,3 +102,13 @@ def test_a_block_of_some_heads_is_part_of_the_block(case):
     ):
         assert agree(one[..., 0, :], every[..., 1, :], tolerance)
         assert largest_difference(one[..., 0, :], every[..., 0, :]) > 1e-2
+
+
+def test_heads_that_share_keys_and_values_have_them_each_in_a_block_of_some():
+    """Four heads of a layer, of which every two share theirs."""
+    weights = random_of("llama").weights
+    block, some = forward.Block.of(weights, 1), [3, 0, 1]
+    stream = torch.randn(2, 5, weights.architecture.d_model, dtype=torch.float64)
+    parts, everything = (forward.project(stream, one, weights) for one in (block.only(some), block))
+    for part, every, places in zip(parts, everything, (some, [1, 0, 0], [1, 0, 0]), strict=True):
+        assert agree(part, every[..., places, :], EQUAL)
