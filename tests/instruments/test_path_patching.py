@@ -154,14 +154,21 @@ def test_heads_that_share_keys_and_values_receive_them_as_one():
     assert receivers_of(weights, read, "k") == receivers_of(weights, read, "v") == sorted(heads("0.1 1.0 2.1"))
 
 
-def test_a_key_value_head_that_is_not_there_is_called_one():
-    model, batch = random_of("llama"), prompts(2)
+@pytest.mark.parametrize(
+    ("family", "inputs", "message"),
+    [
+        ("llama", "k", "the model has layers 0-3 of key/value heads 0-1$"),
+        ("llama", "q", "the model has layers 0-3 of heads 0-3$"),
+        ("gpt2", "k", "the model has layers 0-3 of heads 0-3$"),
+    ],
+)
+def test_a_head_that_is_not_there_is_called_a_key_value_head_where_those_are_others(family, inputs, message):
+    model, batch = random_of(family), prompts(2)
     run = batch.run(model)
-    for inputs, message in (("k", "the model has layers 0-3 of key/value heads 0-1$"), ("q", "of heads 0-3$")):
-        with pytest.raises(ValueError, match=message):
-            path_patch_to_heads(
-                model.weights, run, run, batch.answers, receivers=heads("2.4"), inputs=inputs, position=batch.last
-            )
+    with pytest.raises(ValueError, match=message):
+        path_patch_to_heads(
+            model.weights, run, run, batch.answers, receivers=heads("2.4"), inputs=inputs, position=batch.last
+        )
 
 
 @pytest.mark.parametrize(

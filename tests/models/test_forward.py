@@ -1,5 +1,7 @@
 """The layer maths: what the model itself computes, layer by layer, and one softmax however the keys are split."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -112,3 +114,40 @@ def test_heads_that_share_keys_and_values_have_them_each_in_a_block_of_some():
     parts, everything = (forward.project(stream, one, weights) for one in (block.only(some), block))
     for part, every, places in zip(parts, everything, (some, [1, 0, 0], [1, 0, 0]), strict=True):
         assert agree(part, every[..., places, :], EQUAL)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_what_a_norm_divides_by_is_what_it_divides_by(family):
+    weights = random_of(family).weights
+    x = torch.randn(3, weights.architecture.d_model, dtype=torch.float64) + 2  # streams of a folded model are centred
+    centred = x - x.mean(-1, keepdim=True) if family == "gpt2" else x
+    assert agree(centred / forward.norm_scale(x, weights), forward.normalize(x, weights), EQUAL)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
+def test_padding_before_a_prompt_is_seen_by_nobody(family):
+    weights = random_of(family).weights
+    block, one = forward.Block.of(weights, 1), weights.architecture
+    q, k = (torch.randn(2, 7, n, one.d_head, dtype=torch.float64) for n in (one.n_heads, one.n_kv_heads))
+    real = torch.arange(7).expand(2, -1) >= 2
+    padded = forward.attention_pattern(q, k, block, weights, real=real)
+    assert agree(padded[..., 2:, 2:], forward.attention_pattern(q[:, 2:], k[:, 2:], block, weights), EQUAL)
+    assert not padded[..., 2:, :2].any()
+
+
+def test_a_group_is_of_heads_also_where_a_head_is_as_wide_as_there_are_heads():
+    of_groups = torch.arange(2 * 3 * 2 * 4).view(2, 3, 2, 4)
+    z = forward.mixed(torch.eye(3).expand(2, 4, 3, 3), of_groups.float())
+    assert torch.equal(z, of_groups[:, :, [0, 0, 1, 1]].float())
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_the_unembeddings_bias_is_added_before_any_cap(family):
+    weights = random_of(family).weights
+    weights = replace(weights, b_U=torch.linspace(-9, 9, len(weights.b_U), dtype=torch.float64))
+    resid, answers = torch.randn(4, weights.architecture.d_model, dtype=torch.float64), torch.arange(8).view(4, 2) * 9
+    logits = forward.capped(
+        forward.normalize(resid, weights) @ weights.W_U + weights.b_U, weights.architecture.final_cap
+    )
+    picked = logits.gather(1, answers)
+    assert agree(forward.logit_difference(resid, weights, answers), picked[:, 0] - picked[:, 1], EQUAL)
