@@ -92,7 +92,7 @@ def test_an_average_other_head_does_not_copy(copying_class, circuit_file, copied
     hits = copied[copying_class.copy_sign].double()
     record.head_map("Copy score", "share of names", hits.mean(-1), first_layer=1)
     above = {Head(head.layer - 1, head.index) for head in circuit_file.heads_at(copying_class.at) if head.layer}
-    others = mean_over_prompts(without(hits, above).mean(0), of="names")
+    others = share(without(hits, above).mean(0), of="names")
     score = record(f"mean copy score of other heads, {copying_class.copies} the name", others, claim)
     assert score in claim
 
