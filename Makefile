@@ -22,10 +22,11 @@ claims: .venv/installed
 	$(BIN)/pytest claims/test_instruments.py --claims-model tied --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-report reports/tied
 
-# ALSO: what else is to be run, two at a time with the claims (of which all are run, whatever fails); .ci/run names it.
+# ALSO: what else is to be run, two at a time with the claims (of which all are run, whatever fails) and before them, since
+# it may take longest; .ci/run names it.
 test: .venv/installed lint
 	$(TESTS) tests/
-	$(ALONE) $(MAKE) --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) claims-kept claims-trained $(ALSO)
+	$(ALONE) $(MAKE) --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(ALSO) claims-kept claims-trained
 
 # The claims on both models whose circuit is known, beside each other; what a run says is printed when it is done.
 claims-kept:
