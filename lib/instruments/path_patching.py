@@ -10,6 +10,7 @@ not additive. Out of scope: paths between positions, which run through attention
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
@@ -51,7 +52,8 @@ def path_patch_to_logits(
     _check(weights, base, senders, base.last, mlps)
 
     def measure(sets: Sequence[Collection[Head]], prompts: Tensor) -> Tensor:
-        *_, final = _frozen_streams(weights, layers, base, source, sets, prompts, base.last, mlps)
+        streams = _frozen_streams(weights, layers, base, source, sets, prompts, base.last, mlps)
+        (final,) = deque(streams, maxlen=1)  # no other one is kept
         return forward.logit_difference(final, weights, answers[prompts])
 
     layers = forward.blocks(weights)

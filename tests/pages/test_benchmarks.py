@@ -90,3 +90,12 @@ def test_an_instrument_keeps_to_its_memory_budget(name, work):
     for budget in (2000 * KIB, 6000 * KIB):
         assert taken(budget) <= budget
     assert taken(2000 * KIB) < unlimited / 2  # else nothing was limited
+
+
+def test_streams_of_layers_below_take_no_memory_of_a_deep_model():
+    batch = prompts(48)
+    model = random_model(n_layer=24, n_head=4, n_embd=64, dtype="float32")
+    clean, other, weights = batch.run(model), other_names(batch).run(model), model.weights
+    budget = 2000 * KIB
+    patched = partial(path_patch_to_logits, weights, clean, other, batch.answers, budget=budget)
+    assert peak_bytes(patched, CPU) - peak_bytes(lambda: blocks(weights), CPU) <= budget
