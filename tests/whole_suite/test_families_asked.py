@@ -47,6 +47,7 @@ def session_in(folder):
     [
         ("gpt_neox", ["2 claims are about a stream between"]),
         ("gemma2", ["1 claim is about an MLP beside"]),
+        ("qwen2", ["1 claim is about an MLP beside"]),  # whose upper layers see neither name from the end
         ("opt", ["1 claim is about an MLP beside", "1 claim is about edits of an activation"]),
     ],
 )
