@@ -1,4 +1,4 @@
-# make claims: every claim on the embedded reference model, with reports, and those about the tools on a tied one.   make test: the suite's own tests, then the claims.
+# make claims: every claim on the embedded reference model, with reports, and those about the tools on a tied one.   make test: the suite's own tests, and the claims beside them.
 # make check: while writing, in less than a minute: lint and the tests of what changed.
 PYTHON ?= python3
 BIN := .venv/bin
